@@ -1,0 +1,56 @@
+# `make` lists what can be made. The environment is made once, in $(VENV), and again only when settings.ini changes.
+
+VENV ?= .venv
+PYTHON ?= python3
+WORKERS ?= 2
+
+bin := $(abspath $(VENV))/bin
+ready := $(VENV)/.specdehaze-ready
+
+export PATH := $(bin):$(PATH)
+# Two workers with a thread each are quicker here, and steadier, than one worker with many.
+one_thread := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help install report test test-notebooks test-code export lint figures lab clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(ready) ## make the environment
+
+$(ready): settings.ini setup.py pyproject.toml
+	test -x $(bin)/python || $(PYTHON) -m venv "$(VENV)"
+	@echo "installing into $(VENV): this takes a few minutes the first time"
+	$(bin)/python -m pip install --quiet --upgrade pip
+	$(bin)/python -m pip install --quiet --editable ".[dev]"
+	touch "$@"
+
+report: install ## clean the bundled recordings, measure and show them: writes _runs/clean_recordings/
+	$(bin)/specdehaze report clean_recordings
+
+test: lint test-notebooks test-code ## all tests: what lint, notebooks and tests/ hold
+
+test-notebooks: install ## run every source notebook, with what it asserts
+	$(one_thread) $(bin)/nbdev_test --n_workers $(WORKERS) --do_print
+
+test-code: install ## properties, oracles, layers, reports, command
+	$(one_thread) $(bin)/python -m pytest -n $(WORKERS)
+
+export: install ## notebooks into package and README.md, and clean the notebooks
+	$(bin)/nbdev_export
+	$(bin)/nbdev_clean
+	$(bin)/python tests/readme.py
+
+lint: install ## ruff over notebooks, package and tests
+	$(bin)/ruff check --quiet .
+
+figures: install ## make figures/ anew, with all recordings and measures
+	$(bin)/specdehaze report clean_recordings --profile full
+
+lab: install ## open the notebooks in JupyterLab
+	$(bin)/jupyter lab --notebook-dir nbs
+
+clean: ## remove what tools and reports left behind; the environment stays
+	rm -rf _runs _docs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find nbs specdehaze tests '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +

@@ -1,0 +1,69 @@
+"Imports point downwards only: each module may use what stands below it, and nothing above."
+
+import ast
+
+import pytest
+from source_tree import PACKAGE, imported_packages, imported_siblings, module_notebooks, modules, read_notebook
+
+# What each module may lean on directly; what those lean on comes with them. "*" is everything above it in this table.
+LEANS_ON = {
+    "files": [],
+    "audio": ["files"],
+    "haze": ["audio"],
+    "veil": ["audio", "haze"],
+    "hum": ["audio"],
+    "hum_tracking": ["audio", "hum"],
+    "hum_live": ["hum_tracking"],
+    "blocks": [],
+    "corpus": ["audio", "hum"],
+    "cache": ["corpus", "veil"],
+    "networks": ["veil"],
+    "losses": ["audio"],
+    "training": ["cache", "networks", "losses"],
+    "dehazer": ["*"],
+    "evaluation": ["*"],
+    "archive": ["*"],
+    "plots": ["*"],
+    "widgets": ["*"],
+    "reports": ["*"],
+    "cli": ["*"],
+}
+ORDER = list(LEANS_ON)
+
+
+def reachable(module: str) -> set[str]:
+    "Every module that `module` may import."
+    direct = LEANS_ON[module]
+    if direct == ["*"]:
+        return set(ORDER[: ORDER.index(module)])
+    return set(direct).union(*(reachable(below) for below in direct))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.stem)
+def test_imports_point_downwards(path):
+    upward = imported_siblings(path) - reachable(path.stem)
+    assert not upward, f"{path.stem} may import {sorted(reachable(path.stem))}, not {sorted(upward)}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.stem)
+def test_package_runs_without_the_tools_it_is_written_with(path):
+    imports = imported_packages(ast.parse(path.read_text(encoding="utf-8")))
+    assert not imports & {"nbdev", "fastcore", "execnb", "pytest", "hypothesis"}
+
+
+def test_notebook_numbers_follow_the_layers():
+    numbers = {path.stem[3:]: int(path.stem[:2]) for path in module_notebooks()}
+    assert not numbers.keys() - set(ORDER), "give the new module its place in LEANS_ON"
+    in_layers = [numbers[module] for module in ORDER if module in numbers]
+    assert in_layers == sorted(in_layers)
+
+
+@pytest.mark.parametrize("path", module_notebooks(), ids=lambda path: path.stem)
+def test_notebook_exports_the_module_it_is_named_after(path):
+    directives = [directive for cell in read_notebook(path) for directive in cell.directives]
+    assert [d.split()[1] for d in directives if d.startswith("default_exp")] == [path.stem[3:]]
+
+
+def test_every_module_has_its_notebook():
+    exported = {path.stem[3:] for path in module_notebooks()}
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "_modidx"} == exported
