@@ -126,6 +126,12 @@ def test_noise_and_silence_are_not_hum():
         assert track_hum(clip, 16_000).shape == clip.shape and not track_hum(clip, 16_000).any()
 
 
+@pytest.mark.parametrize("recording", bundled_recordings("music"), ids=lambda recording: recording.name)
+def test_a_held_note_is_not_a_hum(recording):
+    waveform, rate = recording.load()
+    assert not detect_hum(waveform, rate).present
+
+
 def test_hum_alone_goes():
     hum, _ = synthesize_hum(80_000, 16_000, harmonics=10, modulation=0.3, seed=3)
     assert (hum - track_hum(hum, 16_000)).square().mean() < 1e-4 * hum.square().mean()
@@ -159,6 +165,15 @@ def test_channels_share_a_clock_and_keep_their_own_hum(voice):
     tracked = track_hum(torch.stack([clean, clean, clean]) + truth, rate)
     assert si_sdr(tracked[0], truth[0]) > 15 and si_sdr(tracked[1], truth[1]) > 12
     assert tracked[2].square().mean() < 1e-3 * truth[1].square().mean()
+
+
+def test_a_silent_channel_and_digital_silence_do_no_harm(voice):
+    clean, rate = voice
+    noisy = veil(clean, rate, 5, seed=9)
+    noisy[rate : 2 * rate] = 0
+    tracked = track_hum(torch.stack([torch.zeros_like(noisy), noisy]), rate)
+    assert not tracked[0].any()
+    assert si_sdr(tracked[1, 3 * rate :], noisy[3 * rate :] - clean[3 * rate :]) > 10
 
 
 def test_a_known_hum_is_looked_for_near_its_fundamental_only(voice):

@@ -1,0 +1,260 @@
+"The command line: what a user types, what comes back, and the exit status."
+
+import json
+import math
+import re
+import subprocess
+import sys
+import types
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from specdehaze.audio import AudioInfo, audio_info, level_db, read_audio, write_audio
+from specdehaze.cli import app, parse_value, spans
+from specdehaze.dehazer import list_methods
+
+
+@pytest.fixture(autouse=True)
+def plain_output(monkeypatch):
+    "No colours, whatever the machine that runs the tests says."
+    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def words(text: str) -> str:
+    "Text with its boxes and line breaks taken out."
+    return re.sub(r"[\s│╭╮╰╯─━┃]+", " ", text)
+
+
+def sound(seconds: float, rate: int, channels: int = 1) -> torch.Tensor:
+    "Bursts of a tone in white noise."
+    time = torch.arange(round(seconds * rate)) / rate
+    tone = 0.3 * torch.sin(2 * math.pi * 440 * time) * (time % 1 < 0.5)
+    return tone + 0.02 * torch.randn(channels, len(time))
+
+
+GOOD = {  # name -> sample rate, channels, container, encoding
+    "stereo.wav": (44_100, 2, "WAV", "PCM_16"),
+    "phone.wav": (8000, 1, "WAV", "PCM_16"),
+    "studio/deep.wav": (48_000, 1, "WAV", "PCM_24"),
+    "studio/deep.flac": (96_000, 2, "FLAC", "PCM_24"),
+    "lossy/song.mp3": (44_100, 2, "MP3", "MPEG_LAYER_III"),
+    "lossy/memo.m4a": (16_000, 1, "M4A", "AAC"),
+}
+BAD = {"broken/empty.wav": b"", "broken/notes.wav": b"buy more microphones"}
+
+
+@pytest.fixture
+def recordings(tmp_path, monkeypatch):
+    "A folder of recordings of many kinds, two of them broken, as the present folder's `in`."
+    for name, (rate, channels, container, encoding) in GOOD.items():
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        waveform = sound(1.3, rate, channels)
+        write_audio(path, waveform, rate, like=AudioInfo(None, rate, channels, waveform.shape[-1], container, encoding))
+    for name, content in BAD.items():
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_of_everything(recordings):
+    result = run("dehaze", "in", "--out", "results/today")
+    assert result.exit_code == 1, result.output
+    assert files_in(Path("results/today")) == set(GOOD)
+    for name, (rate, channels, container, encoding) in GOOD.items():
+        before, after = audio_info(f"in/{name}"), audio_info(f"results/today/{name}")
+        assert (after.sample_rate, after.channels, after.frames) == (rate, channels, before.frames)
+        assert (after.container, after.encoding) == (before.container, before.encoding) == (container, encoding)
+        noisy, clean = read_audio(before.path)[0], read_audio(after.path)[0]
+        pause = slice(int(0.6 * rate), int(0.9 * rate))
+        assert level_db(clean[:, pause]) < level_db(noisy[:, pause]) - 6, f"{name}: the noise is still there"
+        assert abs(level_db(clean) - level_db(noisy)) < 1.5, f"{name}: the sound is gone"
+    for name in BAD:
+        assert re.search(rf"failed: in/{name}: \S+", result.stderr)
+        assert re.search(rf"in/{name}.*failed", result.stdout)
+    assert "6 of 8 cleaned" in result.stdout
+
+
+def test_all_good_is_exit_status_zero(recordings):
+    result = run("dehaze", "in/phone.wav", "in/studio", "--out", "out")
+    assert result.exit_code == 0 and result.stderr == ""
+    assert files_in(Path("out")) == {"phone.wav", "deep.wav", "deep.flac"}
+
+
+def test_a_quoted_pattern_is_expanded(recordings):
+    assert run("dehaze", "in/**/d*.*", "--out", "out").exit_code == 0
+    assert files_in(Path("out")) == {"studio/deep.wav", "studio/deep.flac"}
+
+
+def test_a_second_run_replaces_the_results(recordings):
+    for _ in range(2):
+        assert run("dehaze", "in/phone.wav", "--out", "out").exit_code == 0
+    assert files_in(Path("out")) == {"phone.wav"}
+
+
+def test_strength_zero_keeps_the_samples(recordings):
+    assert run("dehaze", "in/studio/deep.wav", "--out", "out", "--strength", 0).exit_code == 0
+    assert torch.equal(read_audio("in/studio/deep.wav")[0], read_audio("out/deep.wav")[0])
+
+
+@pytest.mark.parametrize("method", [method.name for method in list_methods()])
+def test_every_method_can_be_asked_for(recordings, method):
+    assert run("dehaze", "in/phone.wav", "--out", "out", "--method", method).exit_code == 0
+    assert audio_info("out/phone.wav").frames == audio_info("in/phone.wav").frames
+
+
+def test_what_is_not_there_is_named_and_the_rest_done(recordings):
+    result = run("dehaze", "absent.wav", "in/phone.wav", "nowhere/*.wav", "--out", "out")
+    assert result.exit_code == 1 and files_in(Path("out")) == {"phone.wav"}
+    assert "absent.wav" in result.stderr and "nowhere/*.wav" in result.stderr
+
+
+def test_an_unforeseen_error_stops_one_file_only(recordings, monkeypatch):
+    from specdehaze.dehazer import Dehazer
+
+    whole = Dehazer.dehaze_file
+
+    def stumble(self, source, target, **options):
+        if source.name == "deep.wav":
+            raise ZeroDivisionError("stumbled")
+        return whole(self, source, target, **options)
+
+    monkeypatch.setattr(Dehazer, "dehaze_file", stumble)
+    result = run("dehaze", "in/studio", "--out", "out")
+    assert result.exit_code == 1 and files_in(Path("out")) == {"deep.flac"}
+    assert "stumbled" in result.stderr and "ZeroDivisionError" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        (("in/phone.wav", "--out", "in"), "overwrite"),
+        (("in", "--out", "in"), "overwrite"),
+        (("in/phone.wav", "--out", "out", "--method", "weiner"), "did you mean 'wiener'"),
+        (("in/phone.wav", "--out", "out", "--device", "nowhere"), "'nowhere'"),
+        (("in/phone.wav", "--out", "out", "--strength", "1.5"), "--strength"),
+        (("in/phone.wav",), "--out"),
+        (("--out", "out"), "INPUT"),
+    ],
+)
+def test_a_call_that_makes_no_sense_does_nothing(recordings, arguments, reason):
+    before = {path: path.read_bytes() for path in Path("in").rglob("*") if path.is_file()}
+    result = run("dehaze", *arguments)
+    assert result.exit_code == 2 and reason in words(result.stderr) and result.stdout == ""
+    assert not Path("out").exists()
+    assert {path: path.read_bytes() for path in Path("in").rglob("*") if path.is_file()} == before
+
+
+def test_two_inputs_for_one_output(recordings):
+    Path("other").mkdir()
+    Path("other/phone.wav").write_bytes(Path("in/phone.wav").read_bytes())
+    result = run("dehaze", "in/phone.wav", "other/phone.wav", "--out", "out")
+    assert result.exit_code == 2 and "would both become" in result.stderr and not Path("out").exists()
+
+
+def test_the_methods_are_listed():
+    result = run("methods")
+    assert result.exit_code == 0
+    for method in list_methods():
+        assert re.search(rf"{method.name}\W+{method.kind}\W", result.stdout) and method.summary in result.stdout
+
+
+@pytest.fixture
+def hums(tmp_path, monkeypatch):
+    "hum.wav with 60 Hz and its third harmonic, and quiet.wav without, in the present folder."
+    time = torch.arange(8000 * 6, dtype=torch.float64) / 8000
+    tones = sum(0.1 / k * torch.sin(2 * math.pi * 60.02 * k * time) for k in (1, 3))
+    write_audio(tmp_path / "hum.wav", (tones + 0.003 * torch.randn(len(time))).float(), 8000)
+    write_audio(tmp_path / "quiet.wav", 0.05 * torch.randn(len(time)), 8000)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_hum_is_told_from_no_hum(hums):
+    result = run("detect-hum", "hum.wav", "quiet.wav")
+    assert result.exit_code == 0
+    assert re.search(r"hum\.wav\W+60\.0\d Hz", result.stdout) and re.search(r"quiet\.wav\W+no hum", result.stdout)
+
+
+def test_hum_as_json(hums):
+    result = run("detect-hum", "hum.wav", "quiet.wav", "absent.wav", "--json")
+    humming, quiet, absent = json.loads(result.stdout)
+    assert humming["present"] and humming["fundamental"] == pytest.approx(60.02, abs=0.02)
+    assert {"1", "3"} <= set(humming["levels_db"]) and humming["levels_db"]["1"] > humming["levels_db"]["3"]
+    assert not quiet["present"] and "fundamental" not in quiet
+    assert "absent.wav" in absent["error"] and result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "numbers, text", [([], ""), ([3], "3"), ([1, 2], "1 2"), ([1, 2, 3], "1-3"), ([1, 3, 4, 5, 6, 9], "1 3-6 9")]
+)
+def test_runs_of_harmonics_are_drawn_together(numbers, text):
+    assert spans(numbers) == text
+
+
+def test_a_report_gets_its_parameters(monkeypatch):
+    asked = {}
+
+    def run_report(name, *, profile, parameters):
+        asked.update(name=name, profile=profile, parameters=parameters)
+        return Path("_runs/some/page.html")
+
+    monkeypatch.setitem(sys.modules, "specdehaze.reports", types.SimpleNamespace(run_report=run_report))
+    result = run("report", "some", "--profile", "full", "-p", "method", "wiener", "-p", "seconds", "-2.5")
+    assert result.exit_code == 0 and result.stdout.strip() == str(Path("_runs/some/page.html"))
+    assert asked == {"name": "some", "profile": "full", "parameters": {"method": "wiener", "seconds": -2.5}}
+    run("report", "other")
+    assert asked == {"name": "other", "profile": "smoke", "parameters": {}}
+
+
+def test_a_report_that_is_not_there(monkeypatch):
+    def run_report(name, **options):
+        raise ValueError(f"no report is called {name}")
+
+    monkeypatch.setitem(sys.modules, "specdehaze.reports", types.SimpleNamespace(run_report=run_report))
+    result = run("report", "absent")
+    assert result.exit_code == 2 and "no report is called absent" in result.stderr
+    assert run("report", "absent", "-p", "key").exit_code == 2, "a key without a value"
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [("1", 1), ("-0.5", -0.5), ("true", True), ("null", None), ('["a", 1]', ["a", 1]), ("a b", "a b"), ("", "")],
+)
+def test_values_are_read_as_json_or_text(text, value):
+    assert parse_value(text) == value and type(parse_value(text)) is type(value)
+
+
+def test_the_version():
+    assert run("--version").stdout.strip() == f"specdehaze {version('specdehaze')}"
+
+
+@pytest.mark.parametrize("command", ["dehaze", "methods", "detect-hum", "report"])
+def test_help_is_there_for_every_command(command):
+    assert command in run("--help").stdout
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    if command != "methods":
+        assert f"specdehaze {command} " in words(result.stdout), "an example"
+
+
+def test_help_loads_no_torch():
+    code = "import sys; from specdehaze.cli import app; app(['--help'], standalone_mode=False)"
+    code += "; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
