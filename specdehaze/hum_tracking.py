@@ -7,7 +7,7 @@ __all__ = ['SMOOTHING_FRAMES', 'LEAST_VOICE', 'SEARCH_HZ', 'AGILITIES', 'LEAST_G
            'HarmonicBank', 'bystander_power', 'clock_evidence', 'best_path', 'Clock', 'find_clock', 'smooth_trend',
            'voice_power', 'follow_amplitudes', 'HumTrack', 'fit_hum', 'detect_hum', 'track_hum']
 
-# %% ../nbs/04_hum_tracking.ipynb #8e1a5931
+# %% ../nbs/04_hum_tracking.ipynb #d42f3d27
 import math
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 from .audio import resample
 from .hum import Hum
 
-# %% ../nbs/04_hum_tracking.ipynb #7d7450f1
+# %% ../nbs/04_hum_tracking.ipynb #db845d12
 @dataclass(frozen=True)
 class HarmonicBank:
     "Complex amplitudes of multiples of a fundamental, frame by frame, and the sound of such amplitudes."
@@ -86,7 +86,7 @@ class HarmonicBank:
         fading, rising = pad(frames[..., hop:], (0, 0, 0, 1)), pad(frames[..., :hop], (0, 0, -1, 2))
         return (fading + rising).flatten(1)[:, :samples]
 
-# %% ../nbs/04_hum_tracking.ipynb #7e1b9378
+# %% ../nbs/04_hum_tracking.ipynb #a243c785
 def _complete_frames(
     bank: HarmonicBank,  # that made the frames
     frames: int,  # of the clip
@@ -99,7 +99,7 @@ def _complete_frames(
     last = max(int((samples - half) // bank.hop_length), first)
     return slice(first, min(last, frames - 1) + 1)
 
-# %% ../nbs/04_hum_tracking.ipynb #dc1e9af3
+# %% ../nbs/04_hum_tracking.ipynb #f35f7939
 def _hold_ends(
     values: np.ndarray,  # (..., frames)
     inside: slice,  # frames to trust
@@ -108,11 +108,11 @@ def _hold_ends(
     chosen = np.clip(np.arange(values.shape[-1]), inside.start, inside.stop - 1)
     return values[..., chosen]
 
-# %% ../nbs/04_hum_tracking.ipynb #3700d0fd
+# %% ../nbs/04_hum_tracking.ipynb #38c1b35f
 SMOOTHING_FRAMES = 5  # over which the voice's power counts as steady: 50 ms
 LEAST_VOICE = 1e-4  # of its median: no frame is trusted more than this allows
 
-# %% ../nbs/04_hum_tracking.ipynb #6f78810a
+# %% ../nbs/04_hum_tracking.ipynb #d5657df2
 def bystander_power(
     bank: HarmonicBank,  # at the clip's rate
     waveform: Tensor,  # (channels, samples)
@@ -127,7 +127,7 @@ def bystander_power(
     floor = LEAST_VOICE * np.median(power, -1, keepdims=True) + 1e-7 * power.mean(-1, keepdims=True) + 1e-16
     return power + floor
 
-# %% ../nbs/04_hum_tracking.ipynb #f5ee5eb7
+# %% ../nbs/04_hum_tracking.ipynb #d289461c
 def clock_evidence(
     observed: np.ndarray,  # (channels, orders, frames), complex amplitudes
     bystanders: np.ndarray,  # (channels, orders, frames), power
@@ -153,7 +153,7 @@ def clock_evidence(
             evidence -= independent[:, None] * np.log1p(-np.minimum(explained, 0.9999))
     return evidence, (starts + frames / 2) / frame_rate
 
-# %% ../nbs/04_hum_tracking.ipynb #5396ee6a
+# %% ../nbs/04_hum_tracking.ipynb #df15be88
 def best_path(
     evidence: np.ndarray,  # (windows, offsets), log-likelihood
     offsets: np.ndarray,  # (offsets), evenly spaced, Hz
@@ -175,7 +175,7 @@ def best_path(
     bend = np.minimum(left - 2 * top + right, -1e-9)
     return offsets[best] + np.clip((left - right) / (2 * bend), -1, 1) * (offsets[1] - offsets[0])
 
-# %% ../nbs/04_hum_tracking.ipynb #d21a0b56
+# %% ../nbs/04_hum_tracking.ipynb #d2af4389
 @dataclass(frozen=True)
 class Clock:
     "The fundamental of a hum as it moves."
@@ -202,7 +202,7 @@ class Clock:
         slope = frequency[left] + (frequency[left + 1] - frequency[left]) * share / 2
         return 2 * np.pi * (turns[left] + slope * share * grid[1])
 
-# %% ../nbs/04_hum_tracking.ipynb #8adc4540
+# %% ../nbs/04_hum_tracking.ipynb #a4335263
 def _search(waveform, sample_rate, centre, harmonics, offsets):
     "Evidence for offsets around one fundamental."
     bank = HarmonicBank(sample_rate, centre)
@@ -214,10 +214,10 @@ def _search(waveform, sample_rate, centre, harmonics, offsets):
     evidence, times = clock_evidence(observed, power, orders, sample_rate / bank.hop_length, offsets)
     return evidence, times + inside.start * bank.hop_length / sample_rate
 
-# %% ../nbs/04_hum_tracking.ipynb #17374748
+# %% ../nbs/04_hum_tracking.ipynb #2c7e5d05
 SEARCH_HZ = 0.5  # on both sides of a nominal fundamental
 
-# %% ../nbs/04_hum_tracking.ipynb #e71c41b6
+# %% ../nbs/04_hum_tracking.ipynb #a5f56c18
 def find_clock(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -236,7 +236,7 @@ def find_clock(
     gained = float(totals[best][peak]) * sample_rate / waveform.shape[-1]
     return Clock(times, nominals[best] + path, gained if inside else 0.0)
 
-# %% ../nbs/04_hum_tracking.ipynb #ca18e186
+# %% ../nbs/04_hum_tracking.ipynb #4406eb82
 def smooth_trend(
     observed: np.ndarray,  # (rows, frames), complex
     noise: np.ndarray,  # (rows, frames), power R of what is not hum
@@ -258,7 +258,7 @@ def smooth_trend(
     spread = 2 * np.log(factor[2].reshape(rows, frames)).sum(1) - (frames - 2) * np.log(stiffness[:, 0])
     return smooth, np.log(weight).sum(1) - cost - spread
 
-# %% ../nbs/04_hum_tracking.ipynb #d420bf2d
+# %% ../nbs/04_hum_tracking.ipynb #68a5fc79
 def voice_power(
     residue: np.ndarray,  # (rows, frames), power left over
     bystanders: np.ndarray,  # (rows, frames), power
@@ -274,11 +274,11 @@ def voice_power(
     power[:, inside.stop :] *= 1e4
     return power
 
-# %% ../nbs/04_hum_tracking.ipynb #45c07a10
+# %% ../nbs/04_hum_tracking.ipynb #d7754ff2
 AGILITIES = np.logspace(-11, -6, 11)  # of the second difference, relative to the harmonic's power
 LEAST_GAIN = 5.0  # log-likelihood per second below which a harmonic is not subtracted
 
-# %% ../nbs/04_hum_tracking.ipynb #cd0ae88f
+# %% ../nbs/04_hum_tracking.ipynb #7089ae81
 def follow_amplitudes(
     observed: np.ndarray,  # (rows, frames), complex amplitudes
     bystanders: np.ndarray,  # (rows, frames), power
@@ -302,11 +302,11 @@ def follow_amplitudes(
         power = (np.abs(smooth) ** 2).mean(1) + 1e-16
     return smooth, np.log(without / noise).sum(1) / observed.shape[1] * frame_rate
 
-# %% ../nbs/04_hum_tracking.ipynb #be67c92e
+# %% ../nbs/04_hum_tracking.ipynb #610382b3
 LEAST_CONFIDENCE = 30.0  # log-likelihood per second below which there is no hum
 SHORTEST = 0.5  # s, in shorter clips no hum is looked for
 
-# %% ../nbs/04_hum_tracking.ipynb #3351423d
+# %% ../nbs/04_hum_tracking.ipynb #c8979bad
 @dataclass(frozen=True)
 class HumTrack:
     "A hum followed through a recording."
@@ -331,10 +331,10 @@ class HumTrack:
         amplitudes = self.amplitudes[..., left] * (1 - share) + self.amplitudes[..., left + 1] * share
         return bank.synthesize(amplitudes, self.clock.phase(times), self.orders, samples)
 
-# %% ../nbs/04_hum_tracking.ipynb #b89c6e80
+# %% ../nbs/04_hum_tracking.ipynb #a41c84b8
 NO_HUM = Hum(False, 0.0, (), (), 0.0)
 
-# %% ../nbs/04_hum_tracking.ipynb #97cb4501
+# %% ../nbs/04_hum_tracking.ipynb #d7608e04
 def fit_hum(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -366,7 +366,7 @@ def fit_hum(
     hum = Hum(bool(len(orders)), clock.mean, *found, clock.confidence)
     return HumTrack(hum, clock, times, orders, amplitudes) if hum.present else None
 
-# %% ../nbs/04_hum_tracking.ipynb #42efd553
+# %% ../nbs/04_hum_tracking.ipynb #ee911eb2
 def detect_hum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -375,7 +375,7 @@ def detect_hum(
     track = fit_hum(torch.atleast_2d(waveform).flatten(0, -2), sample_rate)
     return track.hum if track else NO_HUM
 
-# %% ../nbs/04_hum_tracking.ipynb #39ba2659
+# %% ../nbs/04_hum_tracking.ipynb #bf42858b
 def track_hum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
