@@ -26,8 +26,8 @@ $(ready): settings.ini setup.py pyproject.toml
 	$(bin)/python -m pip install --quiet --editable ".[dev]"
 	touch "$@"
 
-report: install ## clean the bundled recordings, measure and show them: writes _runs/clean_recordings/
-	$(bin)/specdehaze report clean_recordings
+report: install ## clean all bundled recordings, measure and show them: _runs/clean_recordings/ and figures/
+	$(bin)/specdehaze report clean_recordings --profile full
 
 test: lint test-notebooks test-code ## all tests: what lint, notebooks and tests/ hold
 
@@ -45,8 +45,8 @@ export: install ## notebooks into package and README.md, and clean the notebooks
 lint: install ## ruff over notebooks, package and tests
 	$(bin)/ruff check --quiet .
 
-figures: install ## make figures/ anew, with all recordings and measures
-	$(bin)/specdehaze report clean_recordings --profile full
+figures: report ## measure and draw what README.md shows anew, and write README.md
+	$(MAKE) export
 
 lab: install ## open the notebooks in JupyterLab
 	$(bin)/jupyter lab --notebook-dir nbs

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'dehaze', 'methods', 'spans', 'detect', 'parse_value', 'report']
 
-# %% ../nbs/43_cli.ipynb #6e2db004
+# %% ../nbs/43_cli.ipynb #e798aa24
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -18,13 +18,13 @@ from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-# %% ../nbs/43_cli.ipynb #f78482e2
+# %% ../nbs/43_cli.ipynb #d9510898
 app = typer.Typer(
     name="specdehaze", no_args_is_help=True, rich_markup_mode="rich",
     add_completion=False, pretty_exceptions_show_locals=False,
 )
 
-# %% ../nbs/43_cli.ipynb #9f74a969
+# %% ../nbs/43_cli.ipynb #a52be1ba
 def _consoles() -> tuple[Console, Console]:  # for results, and for progress and complaints
     "Standard output and standard error, wide enough for whole lines when nobody watches."
     results, complaints = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -33,22 +33,24 @@ def _consoles() -> tuple[Console, Console]:  # for results, and for progress and
             console.width = 200
     return results, complaints
 
-# %% ../nbs/43_cli.ipynb #dca861ad
+# %% ../nbs/43_cli.ipynb #a7c398c4
 def _fail(
     message: str,  # what is wrong and what to do
-) -> typer.Exit:  # to raise: exit status 2
-    "Say on standard error why a call makes no sense."
-    _consoles()[1].print(f"specdehaze: {message}", style="red", markup=False)
-    return typer.Exit(2)
+    *,
+    status: int = 2,  # 2: the call makes no sense, 1: the work failed
+) -> typer.Exit:  # to raise
+    "Say on standard error what is wrong."
+    _consoles()[1].print(f"specdehaze: {message}", style="red", markup=False, soft_wrap=True)
+    return typer.Exit(status)
 
-# %% ../nbs/43_cli.ipynb #53f798c5
+# %% ../nbs/43_cli.ipynb #c3f4a365
 def _say_version(wanted: bool) -> None:
     "Print the version and stop."
     if wanted:
         typer.echo(f"specdehaze {version('specdehaze')}")
         raise typer.Exit()
 
-# %% ../nbs/43_cli.ipynb #c1ab99ff
+# %% ../nbs/43_cli.ipynb #ceb8473c
 @app.callback()
 def _main(
     show_version: Annotated[
@@ -60,25 +62,25 @@ def _main(
     Try [bold]specdehaze dehaze noisy.wav --out cleaned[/bold] first, then [bold]specdehaze COMMAND --help[/bold].
     """
 
-# %% ../nbs/43_cli.ipynb #0f82210e
+# %% ../nbs/43_cli.ipynb #3e484398
 def _summary() -> Table:
     "The table of a run, empty."
     numbers = (Column(name, justify="right") for name in ("seconds", "dB before", "dB after", "RTF"))
     return Table("file", *numbers, "status")
 
-# %% ../nbs/43_cli.ipynb #ba1d8bae
+# %% ../nbs/43_cli.ipynb #9e81da4d
 def _progress(console: Console) -> Progress:
     "A bar on standard error, or nothing when nobody watches."
     columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-# %% ../nbs/43_cli.ipynb #e283756a
+# %% ../nbs/43_cli.ipynb #f6351930
 def _reason(job: Any, error: Exception) -> str:
     "Why a job failed; an error that nobody foresaw comes with its type."
     foreseen = isinstance(error, (ValueError, OSError))
     return str(error).removeprefix(f"{job.source}: ") if foreseen else f"{type(error).__name__}: {error}"
 
-# %% ../nbs/43_cli.ipynb #5625b25e
+# %% ../nbs/43_cli.ipynb #05901d02
 def _row(job: Any, result: Any) -> tuple[Text | str, ...]:
     "What became of a job, as a line of the table."
     name = Text(str(job.source))
@@ -87,7 +89,7 @@ def _row(job: Any, result: Any) -> tuple[Text | str, ...]:
     levels = (f"{level:.1f}" for level in (result.level_before_db, result.level_after_db))
     return name, f"{result.seconds:.1f}", *levels, f"{result.real_time_factor:.4f}", "cleaned"
 
-# %% ../nbs/43_cli.ipynb #ee213325
+# %% ../nbs/43_cli.ipynb #decceaed
 def _clean_all(dehazer: Any, jobs: list) -> tuple[Table, int]:
     "Clean file after file; the summary, and how many failed."
     from specdehaze.archive import clean_jobs
@@ -108,7 +110,7 @@ def _clean_all(dehazer: Any, jobs: list) -> tuple[Table, int]:
     table.caption = f"{len(jobs) - failed} of {len(jobs)} cleaned"
     return table, failed
 
-# %% ../nbs/43_cli.ipynb #52fb85a0
+# %% ../nbs/43_cli.ipynb #b14fa0e2
 @app.command()
 def dehaze(
     inputs: Annotated[
@@ -145,7 +147,7 @@ def dehaze(
     _consoles()[0].print(table)
     raise typer.Exit(1 if failed else 0)
 
-# %% ../nbs/43_cli.ipynb #d1a8a1ab
+# %% ../nbs/43_cli.ipynb #46a37f9e
 @app.command()
 def methods() -> None:
     "List the ways to clean."
@@ -156,7 +158,7 @@ def methods() -> None:
         table.add_row(method.name, method.kind, method.summary)
     _consoles()[0].print(table)
 
-# %% ../nbs/43_cli.ipynb #074d1ecc
+# %% ../nbs/43_cli.ipynb #0ffff47e
 def _hum_facts(path: str) -> dict[str, Any]:
     "What there is to say about the hum of a file, or the error it gave, ready for JSON."
     from specdehaze.dehazer import hum_in_file
@@ -171,7 +173,7 @@ def _hum_facts(path: str) -> dict[str, Any]:
     levels = {str(k): round(float(level), 1) for k, level in zip(hum.harmonics, hum.levels_db)}
     return facts | {"fundamental": round(float(hum.fundamental), 3), "levels_db": levels}
 
-# %% ../nbs/43_cli.ipynb #a82608d6
+# %% ../nbs/43_cli.ipynb #704e4405
 def spans(
     numbers: list[int],  # in rising order
 ) -> str:  # such as "1-5 7 9-11"
@@ -184,7 +186,7 @@ def spans(
             runs.append([number])
     return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs)
 
-# %% ../nbs/43_cli.ipynb #819f39ca
+# %% ../nbs/43_cli.ipynb #d1717cea
 def _hum_row(facts: dict[str, Any]) -> tuple[Text | str, ...]:
     "A line of the table."
     if "error" in facts:
@@ -195,7 +197,7 @@ def _hum_row(facts: dict[str, Any]) -> tuple[Text | str, ...]:
     found = f"{facts['fundamental']:.2f} Hz", f"{facts['confidence']:.0f}", spans([int(k) for k in facts["levels_db"]])
     return Text(facts["file"]), *found, f"{facts['levels_db'][loudest]:.1f} dB at {loudest}"
 
-# %% ../nbs/43_cli.ipynb #e3497629
+# %% ../nbs/43_cli.ipynb #dc75fef4
 @app.command("detect-hum")
 def detect(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings to listen to.")],  # paths
@@ -218,7 +220,7 @@ def detect(
         _consoles()[0].print(table)
     raise typer.Exit(1 if any("error" in facts for facts in found) else 0)
 
-# %% ../nbs/43_cli.ipynb #69c09bb2
+# %% ../nbs/43_cli.ipynb #ecc5b2e9
 class _PairsCommand(TyperCommand):
     "A command whose option `parameters` takes a key and a value, any number of times."
 
@@ -228,7 +230,7 @@ class _PairsCommand(TyperCommand):
                 parameter.nargs = 2
         super().__init__(*args, params=params, **options)
 
-# %% ../nbs/43_cli.ipynb #e2c9916e
+# %% ../nbs/43_cli.ipynb #11d6b735
 def parse_value(
     text: str,  # as typed
 ) -> Any:  # number, true, false, null, list or object; any other text as it is
@@ -238,11 +240,11 @@ def parse_value(
     except json.JSONDecodeError:
         return text
 
-# %% ../nbs/43_cli.ipynb #4afb8af6
+# %% ../nbs/43_cli.ipynb #47936cca
 @app.command(cls=_PairsCommand)
 def report(
     name: Annotated[str, typer.Argument(help="The report, such as clean_recordings.")],  # a template's name
-    profile: Annotated[str, typer.Option(help="smoke: a few minutes; full: everything.")] = "smoke",  # size of the run
+    profile: Annotated[str, typer.Option(help="smoke: a quick look, full: everything.")] = "smoke",  # size of the run
     parameters: Annotated[
         list[Any] | None,
         typer.Option(
@@ -251,16 +253,20 @@ def report(
         ),
     ] = None,  # pairs, for the template
 ) -> None:
-    """Run a report and print where its page is.
+    """Run a report, print its summary, and in the last line where its page is.
 
       specdehaze report clean_recordings
       specdehaze report clean_recordings --profile full -p method mmse_lsa
     """
-    from specdehaze.reports import run_report
+    from specdehaze.reports import ReportError, run_report
 
     try:
         values = {key: parse_value(value) for key, value in parameters or ()}
         page = run_report(name, profile=profile, parameters=values)
+    except ReportError as error:
+        raise _fail(str(error), status=1) from None
     except (ValueError, OSError) as error:
         raise _fail(str(error)) from None
+    if (summary := page.with_name("summary.txt")).is_file():
+        typer.echo(summary.read_text(encoding="utf-8"))
     typer.echo(page)

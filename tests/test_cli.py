@@ -208,6 +208,11 @@ def test_runs_of_harmonics_are_drawn_together(numbers, text):
     assert spans(numbers) == text
 
 
+def fake_reports(run_report):
+    "Stands in for the module `reports`."
+    return types.SimpleNamespace(run_report=run_report, ReportError=RuntimeError)
+
+
 def test_a_report_gets_its_parameters(monkeypatch):
     asked = {}
 
@@ -215,7 +220,7 @@ def test_a_report_gets_its_parameters(monkeypatch):
         asked.update(name=name, profile=profile, parameters=parameters)
         return Path("_runs/some/page.html")
 
-    monkeypatch.setitem(sys.modules, "specdehaze.reports", types.SimpleNamespace(run_report=run_report))
+    monkeypatch.setitem(sys.modules, "specdehaze.reports", fake_reports(run_report))
     result = run("report", "some", "--profile", "full", "-p", "method", "wiener", "-p", "seconds", "-2.5")
     assert result.exit_code == 0 and result.stdout.strip() == str(Path("_runs/some/page.html"))
     assert asked == {"name": "some", "profile": "full", "parameters": {"method": "wiener", "seconds": -2.5}}
@@ -227,10 +232,27 @@ def test_a_report_that_is_not_there(monkeypatch):
     def run_report(name, **options):
         raise ValueError(f"no report is called {name}")
 
-    monkeypatch.setitem(sys.modules, "specdehaze.reports", types.SimpleNamespace(run_report=run_report))
+    monkeypatch.setitem(sys.modules, "specdehaze.reports", fake_reports(run_report))
     result = run("report", "absent")
     assert result.exit_code == 2 and "no report is called absent" in result.stderr
     assert run("report", "absent", "-p", "key").exit_code == 2, "a key without a value"
+
+
+def test_a_report_that_fails(monkeypatch):
+    def run_report(name, **options):
+        raise RuntimeError("it failed in cell In [3]")
+
+    monkeypatch.setitem(sys.modules, "specdehaze.reports", fake_reports(run_report))
+    result = run("report", "some")
+    assert result.exit_code == 1 and "failed in cell In [3]" in result.stderr and result.stdout == ""
+
+
+def test_a_report_ends_with_its_summary_and_its_page(monkeypatch, tmp_path):
+    (tmp_path / "summary.txt").write_text("rain: -31 dB, then -48 dB\n")
+    answer = fake_reports(lambda name, **options: tmp_path / "page.html")
+    monkeypatch.setitem(sys.modules, "specdehaze.reports", answer)
+    lines = run("report", "some").stdout.splitlines()
+    assert lines == ["rain: -31 dB, then -48 dB", "", str(tmp_path / "page.html")]
 
 
 @pytest.mark.parametrize(

@@ -75,18 +75,23 @@ def test_notebooks_and_tests_need_no_more_than_the_dev_extra():
 
 
 def closure(names: set[str]) -> set[str]:
-    "The distributions that pip brings along with these, extras left out."
-    found: set[str] = set()
-    waiting = set(names)
+    "The distributions that pip brings along with these; extras where a distribution asks for one, as `bleach[css]`."
+    found: set[tuple[str, str]] = set()
+    waiting = {(name, "") for name in names}
     while waiting:
-        name = waiting.pop()
-        found.add(name)
+        name, extra = waiting.pop()
+        found.add((name, extra))
         try:
             needs = requires(name) or []
         except ModuleNotFoundError:  # wanted on another platform only
             continue
-        waiting |= {distribution(need) for need in needs if "extra ==" not in need} - found
-    return found
+        for need in needs:
+            condition = re.search(r"extra == ['\"]([^'\"]+)", need)
+            if (condition.group(1) if condition else "") == extra:
+                wanted = re.search(r"^[\w.-]+ *\[([^]]*)\]", need)
+                extras = ["", *(wanted.group(1).replace(" ", "").split(",") if wanted else [])]
+                waiting |= {(distribution(need), one) for one in extras} - found
+    return {name for name, _ in found}
 
 
 BARE = """
