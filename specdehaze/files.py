@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AudioError', 'AudioInfo', 'audio_info', 'read_audio', 'read_blocks', 'AudioWriter', 'write_audio']
 
-# %% ../nbs/00_files.ipynb #5c0b02f9
+# %% ../nbs/00_files.ipynb #f3039a9c
 import math
 import os
 import re
@@ -21,11 +21,11 @@ import soxr
 import torch
 from torch import Tensor
 
-# %% ../nbs/00_files.ipynb #281088b6
+# %% ../nbs/00_files.ipynb #ddebcc73
 class AudioError(ValueError):
     "A recording that cannot be read or written; the message names the file and says what to do."
 
-# %% ../nbs/00_files.ipynb #8789972f
+# %% ../nbs/00_files.ipynb #372bf069
 @dataclass(frozen=True)
 class AudioInfo:
     "What a file is: all that is needed to write another one like it."
@@ -38,7 +38,7 @@ class AudioInfo:
     encoding: str = ""  # "PCM_24", "VORBIS", "AAC"; empty: the usual one of the container
     engine: str = ""  # who reads it, "soundfile" or "ffmpeg"
 
-# %% ../nbs/00_files.ipynb #f39bc8ac
+# %% ../nbs/00_files.ipynb #e3832073
 def _soundfile_info(
     path: Path,  # an existing file
 ) -> AudioInfo:
@@ -49,14 +49,14 @@ def _soundfile_info(
             raise AudioError(f"{path}: cut off, only {file.frames} samples are left of what it promises; copy it again")
         return AudioInfo(path, file.samplerate, file.channels, file.frames, file.format, file.subtype, "soundfile")
 
-# %% ../nbs/00_files.ipynb #fe7f3481
+# %% ../nbs/00_files.ipynb #89624f70
 def _open_ffmpeg(
     path: Path,  # an existing file
 ) -> av.container.InputContainer:
     "Open a file by FFmpeg. G.722 has no header at all: only its suffix tells what it is."
     return av.open(str(path), format="g722" if path.suffix.lower() == ".g722" else None)
 
-# %% ../nbs/00_files.ipynb #a5c089a5
+# %% ../nbs/00_files.ipynb #54f02aeb
 def _ffmpeg_chunks(
     path: Path,  # an existing file
     start: int = 0,  # first sample
@@ -78,7 +78,7 @@ def _ffmpeg_chunks(
             if position >= stop:
                 return
 
-# %% ../nbs/00_files.ipynb #90309b6e
+# %% ../nbs/00_files.ipynb #e7931328
 def _ffmpeg_info(
     path: Path,  # an existing file
 ) -> AudioInfo:
@@ -99,7 +99,7 @@ def _ffmpeg_info(
         raise AudioError(f"{path}: cut off, {frames / rate:.2f} s are left of {promised:.2f} s; copy it again")
     return AudioInfo(path, rate, channels, frames, *form)
 
-# %% ../nbs/00_files.ipynb #d6e86946
+# %% ../nbs/00_files.ipynb #62755570
 def audio_info(
     path: str | Path,  # a recording
 ) -> AudioInfo:  # rate, channels, exact length, container and encoding
@@ -120,10 +120,10 @@ def audio_info(
         advice = "check what it is, or convert it to WAV"
         raise AudioError(f"{path}: not readable as audio ({error.strerror}); {advice}") from error
 
-# %% ../nbs/00_files.ipynb #e1afb117
+# %% ../nbs/00_files.ipynb #aa65dd89
 _PIECE = 65536  # samples that are decoded or encoded at a time
 
-# %% ../nbs/00_files.ipynb #bbf32c87
+# %% ../nbs/00_files.ipynb #392d0a21
 def _soundfile_chunks(
     path: Path,  # an existing file
     start: int,  # first sample
@@ -140,7 +140,7 @@ def _soundfile_chunks(
             yield samples
             start += len(samples)
 
-# %% ../nbs/00_files.ipynb #4be9b43b
+# %% ../nbs/00_files.ipynb #ac7299ed
 def _chunks(
     info: AudioInfo,  # the file
     start: int,  # first sample
@@ -162,7 +162,7 @@ def _chunks(
     if position < stop:
         raise AudioError(f"{info.path}: damaged after {position} of {stop} samples ({damage}); copy it again")
 
-# %% ../nbs/00_files.ipynb #feafd488
+# %% ../nbs/00_files.ipynb #fcf06368
 def read_audio(
     path: str | Path,  # a recording
     *,
@@ -183,7 +183,7 @@ def read_audio(
     resampled = soxr.resample(waveform.T.numpy(), info.sample_rate, sample_rate)
     return torch.from_numpy(resampled).T.contiguous(), sample_rate
 
-# %% ../nbs/00_files.ipynb #00346fdd
+# %% ../nbs/00_files.ipynb #4b5abfa6
 def read_blocks(
     path: str | Path,  # a recording of any length
     *,
@@ -208,7 +208,7 @@ def read_blocks(
     if filled > shared:
         yield block[:, :filled].clone()
 
-# %% ../nbs/00_files.ipynb #d7e1a7aa
+# %% ../nbs/00_files.ipynb #cc91a096
 def _depth(
     encoding: str,  # such as "PCM_24", "ALAC_16", "ULAW"
 ) -> int | None:  # bits, None for encodings that take floats beyond full scale
@@ -218,7 +218,7 @@ def _depth(
     named = re.fullmatch(r"(?:PCM|ALAC|FLAC)_[SU]?(\d+)", encoding)
     return int(named[1]) if named else 16
 
-# %% ../nbs/00_files.ipynb #1484991a
+# %% ../nbs/00_files.ipynb #88b1fe24
 def _to_integers(
     samples: numpy.ndarray,  # float, full scale 1
     bits: int,
@@ -228,7 +228,7 @@ def _to_integers(
     rounded = numpy.rint(samples.astype(numpy.float64) * full_scale).clip(-full_scale, full_scale - 1)
     return rounded.astype(numpy.int16) if bits == 16 else (rounded * 2.0 ** (32 - bits)).astype(numpy.int32)
 
-# %% ../nbs/00_files.ipynb #99a0226d
+# %% ../nbs/00_files.ipynb #1dcf409a
 _ENCODERS = {
     "AAC": ("aac", "fltp", 6, ()),
     "ALAC_16": ("alac", "s16p", 2, ()),
@@ -248,7 +248,7 @@ _MUXERS = {
 _LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1")
 _SUFFIXES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "OPUS": "OGG", "SPH": "NIST"}
 
-# %% ../nbs/00_files.ipynb #b0c134a5
+# %% ../nbs/00_files.ipynb #e406622e
 def _form(
     path: Path,  # target
     like: AudioInfo,  # what it should be like
@@ -272,7 +272,7 @@ def _form(
     encoding = next(name for name in (like.encoding, deep, usual) if name and soundfile.check_format(kind, name))
     return replace(like, container=kind, encoding=encoding, engine="soundfile")
 
-# %% ../nbs/00_files.ipynb #7c8b73ba
+# %% ../nbs/00_files.ipynb #43ea306a
 class _FfmpegFile:
     "A file that FFmpeg encodes, with the `write` and `close` of a `soundfile.SoundFile`."
 
@@ -304,7 +304,10 @@ class _FfmpegFile:
         self.container.mux(self.stream.encode(None))
         self.container.close()
 
-# %% ../nbs/00_files.ipynb #cf706ecd
+# %% ../nbs/00_files.ipynb #9e4fdf75
+_LAME_GAIN = 0.95  # of MP3 at sample rates below 32 kHz
+
+# %% ../nbs/00_files.ipynb #526c8c6e
 class AudioWriter:
     "Write a recording block by block: `with AudioWriter(target, audio_info(source)) as writer: writer.write(block)`."
 
@@ -355,7 +358,8 @@ class AudioWriter:
             raise AudioError(f"{self.path}: expected ({self.form.channels}, samples), not {tuple(waveform.shape)}")
         if not waveform.isfinite().all():
             raise AudioError(f"{self.path}: NaN or infinite samples are not written; look for a division by zero")
-        samples, bits = waveform.detach().cpu().float().T.contiguous().numpy(), _depth(self.form.encoding)
+        gain = _LAME_GAIN if self.form.container == "MP3" and self.form.sample_rate < 32_000 else 1.0
+        samples, bits = (waveform.detach().cpu().float() / gain).T.contiguous().numpy(), _depth(self.form.encoding)
         try:
             for piece in numpy.split(samples, range(_PIECE, len(samples), _PIECE)):
                 self._file.write(_to_integers(piece, bits) if bits else piece)
@@ -377,7 +381,7 @@ class AudioWriter:
         finally:
             self._temporary.unlink(missing_ok=True)
 
-# %% ../nbs/00_files.ipynb #f1aec4d4
+# %% ../nbs/00_files.ipynb #d16462fc
 def write_audio(
     path: str | Path,  # target; its suffix decides the container
     waveform: Tensor,  # (channels, samples) or (samples), full scale 1

@@ -337,3 +337,12 @@ def test_two_hours_pass_in_flat_memory(tmp_path):
             most = max(most, resident())
     assert writer.frames == 120 * minute.shape[1] == audio_info(tmp_path / "copy.wav").frames
     assert most - before < 50e6, "the samples alone are 230 MB"
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "ogg", "m4a"])
+@pytest.mark.parametrize("rate", [16_000, 22_050, 44_100])
+def test_lossy_containers_keep_the_level(tmp_path, suffix, rate):
+    tone = 0.3 * torch.sin(2 * torch.pi * 440 * torch.arange(2 * rate) / rate)[None]
+    write_audio(tmp_path / f"tone.{suffix}", tone, rate)
+    back, _ = read_audio(tmp_path / f"tone.{suffix}")
+    assert float((back * tone).sum() / tone.square().sum()) == pytest.approx(1, abs=0.005)
