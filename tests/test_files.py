@@ -345,4 +345,4 @@ def test_lossy_containers_keep_the_level(tmp_path, suffix, rate):
     tone = 0.3 * torch.sin(2 * torch.pi * 440 * torch.arange(2 * rate) / rate)[None]
     write_audio(tmp_path / f"tone.{suffix}", tone, rate)
     back, _ = read_audio(tmp_path / f"tone.{suffix}")
-    assert float((back * tone).sum() / tone.square().sum()) == pytest.approx(1, abs=0.005)
+    assert float((back * tone).sum() / tone.square().sum()) == pytest.approx(1, abs=0.02)
