@@ -13,6 +13,7 @@ from source_tree import ROOT, all_notebooks, imported_packages, modules, read_no
 # Needed at run time by something the package imports, yet imported by no line of its own.
 INDIRECT = {
     "ipykernel": "runs the report notebooks for papermill",
+    "ipywidgets": "papermill's progress bar, imported in such a notebook, warns in the report without it",
     "librosa": "speechmos imports it, and its wheel does not say so",
     "onnxruntime": "the same",
     "requests": "the same",
