@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['app', 'dehaze', 'methods', 'spans', 'detect', 'parse_value', 'report']
 
-# %% ../nbs/43_cli.ipynb #e798aa24
+# %% ../nbs/43_cli.ipynb #4e0617de
 import json
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,13 +19,13 @@ from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-# %% ../nbs/43_cli.ipynb #d9510898
+# %% ../nbs/43_cli.ipynb #772dd721
 app = typer.Typer(
     name="specdehaze", no_args_is_help=True, rich_markup_mode="rich",
     add_completion=False, pretty_exceptions_show_locals=False,
 )
 
-# %% ../nbs/43_cli.ipynb #a52be1ba
+# %% ../nbs/43_cli.ipynb #480cf4e7
 def _consoles() -> tuple[Console, Console]:  # for results, and for progress and complaints
     "Standard output and standard error, wide enough for whole lines when nobody watches."
     results, complaints = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -33,7 +34,7 @@ def _consoles() -> tuple[Console, Console]:  # for results, and for progress and
             console.width = 200
     return results, complaints
 
-# %% ../nbs/43_cli.ipynb #a7c398c4
+# %% ../nbs/43_cli.ipynb #56613ed2
 def _fail(
     message: str,  # what is wrong and what to do
     *,
@@ -43,14 +44,14 @@ def _fail(
     _consoles()[1].print(f"specdehaze: {message}", style="red", markup=False, soft_wrap=True)
     return typer.Exit(status)
 
-# %% ../nbs/43_cli.ipynb #c3f4a365
+# %% ../nbs/43_cli.ipynb #e821e8be
 def _say_version(wanted: bool) -> None:
     "Print the version and stop."
     if wanted:
         typer.echo(f"specdehaze {version('specdehaze')}")
         raise typer.Exit()
 
-# %% ../nbs/43_cli.ipynb #ceb8473c
+# %% ../nbs/43_cli.ipynb #aa4bafb8
 @app.callback()
 def _main(
     show_version: Annotated[
@@ -61,35 +62,38 @@ def _main(
 
     Try [bold]specdehaze dehaze noisy.wav --out cleaned[/bold] first, then [bold]specdehaze COMMAND --help[/bold].
     """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")
 
-# %% ../nbs/43_cli.ipynb #3e484398
+# %% ../nbs/43_cli.ipynb #b9711e24
 def _summary() -> Table:
     "The table of a run, empty."
     numbers = (Column(name, justify="right") for name in ("seconds", "dB before", "dB after", "RTF"))
     return Table("file", *numbers, "status")
 
-# %% ../nbs/43_cli.ipynb #9e81da4d
+# %% ../nbs/43_cli.ipynb #baf9ffa5
 def _progress(console: Console) -> Progress:
     "A bar on standard error, or nothing when nobody watches."
     columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-# %% ../nbs/43_cli.ipynb #f6351930
+# %% ../nbs/43_cli.ipynb #b7272383
 def _reason(job: Any, error: Exception) -> str:
     "Why a job failed; an error that nobody foresaw comes with its type."
     foreseen = isinstance(error, (ValueError, OSError))
     return str(error).removeprefix(f"{job.source}: ") if foreseen else f"{type(error).__name__}: {error}"
 
-# %% ../nbs/43_cli.ipynb #05901d02
+# %% ../nbs/43_cli.ipynb #d9ba8a0a
 def _row(job: Any, result: Any) -> tuple[Text | str, ...]:
     "What became of a job, as a line of the table."
     name = Text(str(job.source))
     if isinstance(result, Exception):
         return name, "", "", "", "", Text(f"failed: {_reason(job, result)}", "red")
     levels = (f"{level:.1f}" for level in (result.level_before_db, result.level_after_db))
-    return name, f"{result.seconds:.1f}", *levels, f"{result.real_time_factor:.4f}", "cleaned"
+    note = "" if result.target.name == result.source.name else f", as {result.target.suffix}"
+    return name, f"{result.seconds:.1f}", *levels, f"{result.real_time_factor:.4f}", f"cleaned{note}"
 
-# %% ../nbs/43_cli.ipynb #decceaed
+# %% ../nbs/43_cli.ipynb #cd295a0c
 def _clean_all(dehazer: Any, jobs: list) -> tuple[Table, int]:
     "Clean file after file; the summary, and how many failed."
     from specdehaze.archive import clean_jobs
@@ -110,7 +114,7 @@ def _clean_all(dehazer: Any, jobs: list) -> tuple[Table, int]:
     table.caption = f"{len(jobs) - failed} of {len(jobs)} cleaned"
     return table, failed
 
-# %% ../nbs/43_cli.ipynb #b14fa0e2
+# %% ../nbs/43_cli.ipynb #08c1cc4e
 @app.command()
 def dehaze(
     inputs: Annotated[
@@ -132,6 +136,8 @@ def dehaze(
 
     A file that fails is named with the reason and the others are still done; the exit status is then 1.
 
+    A format that can be read but not written, such as .aac or .wma, becomes a WAV: talk.aac.wav.
+
       specdehaze dehaze noisy.wav --out cleaned
       specdehaze dehaze interviews/ --out cleaned --method hum
       specdehaze dehaze 'takes/**/*.flac' --out cleaned --strength 0.7
@@ -147,7 +153,7 @@ def dehaze(
     _consoles()[0].print(table)
     raise typer.Exit(1 if failed else 0)
 
-# %% ../nbs/43_cli.ipynb #46a37f9e
+# %% ../nbs/43_cli.ipynb #5f36a463
 @app.command()
 def methods() -> None:
     "List the ways to clean."
@@ -158,22 +164,24 @@ def methods() -> None:
         table.add_row(method.name, method.kind, method.summary)
     _consoles()[0].print(table)
 
-# %% ../nbs/43_cli.ipynb #0ffff47e
-def _hum_facts(path: str) -> dict[str, Any]:
+# %% ../nbs/43_cli.ipynb #771dba22
+def _hum_facts(path: Path, place: Any) -> dict[str, Any]:
     "What there is to say about the hum of a file, or the error it gave, ready for JSON."
     from specdehaze.dehazer import hum_in_file
 
     try:
+        if isinstance(place, Exception):
+            raise place
         hum = hum_in_file(path)
     except (ValueError, OSError) as error:
-        return {"file": path, "error": str(error)}
-    facts = {"file": path, "present": bool(hum.present), "confidence": round(float(hum.confidence), 3)}
+        return {"file": str(path), "error": str(error)}
+    facts = {"file": str(path), "present": bool(hum.present), "confidence": round(float(hum.confidence), 3)}
     if not hum.present:
         return facts
     levels = {str(k): round(float(level), 1) for k, level in zip(hum.harmonics, hum.levels_db)}
     return facts | {"fundamental": round(float(hum.fundamental), 3), "levels_db": levels}
 
-# %% ../nbs/43_cli.ipynb #704e4405
+# %% ../nbs/43_cli.ipynb #73b4b81a
 def spans(
     numbers: list[int],  # in rising order
 ) -> str:  # such as "1-5 7 9-11"
@@ -186,7 +194,7 @@ def spans(
             runs.append([number])
     return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs)
 
-# %% ../nbs/43_cli.ipynb #d1717cea
+# %% ../nbs/43_cli.ipynb #549d8208
 def _hum_row(facts: dict[str, Any]) -> tuple[Text | str, ...]:
     "A line of the table."
     if "error" in facts:
@@ -197,10 +205,12 @@ def _hum_row(facts: dict[str, Any]) -> tuple[Text | str, ...]:
     found = f"{facts['fundamental']:.2f} Hz", f"{facts['confidence']:.0f}", spans([int(k) for k in facts["levels_db"]])
     return Text(facts["file"]), *found, f"{facts['levels_db'][loudest]:.1f} dB at {loudest}"
 
-# %% ../nbs/43_cli.ipynb #dc75fef4
+# %% ../nbs/43_cli.ipynb #610ccc5b
 @app.command("detect-hum")
 def detect(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings to listen to.")],  # paths
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Recordings to listen to: files, folders, or patterns.")
+    ],  # as in `find_all`
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,  # for programs
 ) -> None:
     """Say whether recordings hum, at which frequency, and with which harmonics.
@@ -208,9 +218,11 @@ def detect(
     The exit status is 1 when a file cannot be read.
 
       specdehaze detect-hum interview.wav
-      specdehaze detect-hum *.flac --json
+      specdehaze detect-hum interviews/ --json
     """
-    found = [_hum_facts(file) for file in files]
+    from specdehaze.archive import find_all
+
+    found = [_hum_facts(file, place) for file, place in find_all(inputs).items()]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -220,7 +232,7 @@ def detect(
         _consoles()[0].print(table)
     raise typer.Exit(1 if any("error" in facts for facts in found) else 0)
 
-# %% ../nbs/43_cli.ipynb #ecc5b2e9
+# %% ../nbs/43_cli.ipynb #de858a78
 class _PairsCommand(TyperCommand):
     "A command whose option `parameters` takes a key and a value, any number of times."
 
@@ -230,7 +242,7 @@ class _PairsCommand(TyperCommand):
                 parameter.nargs = 2
         super().__init__(*args, params=params, **options)
 
-# %% ../nbs/43_cli.ipynb #11d6b735
+# %% ../nbs/43_cli.ipynb #07ff0b73
 def parse_value(
     text: str,  # as typed
 ) -> Any:  # number, true, false, null, list or object; any other text as it is
@@ -240,7 +252,7 @@ def parse_value(
     except json.JSONDecodeError:
         return text
 
-# %% ../nbs/43_cli.ipynb #47936cca
+# %% ../nbs/43_cli.ipynb #445ec4e5
 @app.command(cls=_PairsCommand)
 def report(
     name: Annotated[str, typer.Argument(help="The report, such as clean_recordings.")],  # a template's name

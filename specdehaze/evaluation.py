@@ -7,7 +7,7 @@ __all__ = ['checked', 'si_sdr', 'psnr', 'log_spectral_distance', 'pesq_wb', 'sto
            'oracle_phase_sensitive_mask', 'pause_level_db', 'pause_spectrum', 'hum_line_level_db', 'evaluate_pair',
            'evaluate_alone', 'measure_speed', 'mean_interval', 'write_whole', 'write_table', 'read_table']
 
-# %% ../nbs/31_evaluation.ipynb #0c733930
+# %% ../nbs/31_evaluation.ipynb #80bebdc4
 import csv
 import io
 import json
@@ -25,11 +25,11 @@ from torch.nn.functional import avg_pool1d
 
 from .audio import Stft, resample
 
-# %% ../nbs/31_evaluation.ipynb #3c6ac9aa
+# %% ../nbs/31_evaluation.ipynb #295624b5
 if TYPE_CHECKING:
     from specdehaze.hum import Hum
 
-# %% ../nbs/31_evaluation.ipynb #4404d4ab
+# %% ../nbs/31_evaluation.ipynb #b664b975
 def checked(
     *waveforms: Tensor,  # each (..., samples); arrays are welcome
 ) -> list[Tensor]:  # each (channels, samples), double precision, on the CPU
@@ -45,7 +45,7 @@ def checked(
         raise ValueError("cannot score a waveform that holds NaN or infinity")
     return tensors
 
-# %% ../nbs/31_evaluation.ipynb #576a57f6
+# %% ../nbs/31_evaluation.ipynb #ba39a28d
 def si_sdr(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean waveform
@@ -63,7 +63,7 @@ def si_sdr(
     score = torch.where(kept > 0, 10 * torch.log10(kept / error), -torch.inf)
     return float(score.mean())
 
-# %% ../nbs/31_evaluation.ipynb #99a823d1
+# %% ../nbs/31_evaluation.ipynb #160f583d
 def psnr(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean waveform
@@ -72,7 +72,7 @@ def psnr(
     estimate, reference = checked(estimate, reference)
     return float(-10 * torch.log10((estimate - reference).square().mean(-1) + 1e-8).mean())
 
-# %% ../nbs/31_evaluation.ipynb #fffe39bf
+# %% ../nbs/31_evaluation.ipynb #04bc0d69
 def log_spectral_distance(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean waveform
@@ -85,7 +85,7 @@ def log_spectral_distance(
     estimate_db, reference_db = (20 * torch.log10(spectrum.clamp_min(floor)) for spectrum in spectra)
     return float((estimate_db - reference_db).square().mean(-2).sqrt().mean())
 
-# %% ../nbs/31_evaluation.ipynb #81168cb3
+# %% ../nbs/31_evaluation.ipynb #972069cd
 def pesq_wb(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean voice
@@ -106,7 +106,7 @@ def pesq_wb(
             raise ValueError(f"PESQ needs a quarter of a second of speech in its reference: {error}") from error
     return float(np.mean(scores))
 
-# %% ../nbs/31_evaluation.ipynb #b8dd0ea7
+# %% ../nbs/31_evaluation.ipynb #7631426c
 def stoi(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean voice
@@ -126,7 +126,7 @@ def stoi(
         raise ValueError("STOI needs about 0.4 s of speech in its reference")
     return float(np.mean(scores))
 
-# %% ../nbs/31_evaluation.ipynb #fcd918a2
+# %% ../nbs/31_evaluation.ipynb #16e18c8e
 def dnsmos(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz; other rates than 16000 are resampled
@@ -144,7 +144,7 @@ def dnsmos(
     names = {"overall": "ovrl_mos", "signal": "sig_mos", "background": "bak_mos", "p808": "p808_mos"}
     return {name: float(np.mean([vote[key] for vote in votes])) for name, key in names.items()}
 
-# %% ../nbs/31_evaluation.ipynb #35add0a6
+# %% ../nbs/31_evaluation.ipynb #4469dff4
 def oracle_ratio_mask(
     clean: Tensor,  # (..., samples)
     noisy: Tensor,  # (..., samples)
@@ -157,7 +157,7 @@ def oracle_ratio_mask(
     mask = power / (power + noise_power).clamp_min(torch.finfo(power.dtype).tiny)
     return stft.inverse(mask * mixed, clean.shape[-1])
 
-# %% ../nbs/31_evaluation.ipynb #d1c3ecbb
+# %% ../nbs/31_evaluation.ipynb #c33b0635
 def oracle_phase_sensitive_mask(
     clean: Tensor,  # (..., samples)
     noisy: Tensor,  # (..., samples)
@@ -170,7 +170,7 @@ def oracle_phase_sensitive_mask(
     mask = ((voice * mixed.conj()).real / power).clamp(0, 1)
     return stft.inverse(mask * mixed, clean.shape[-1])
 
-# %% ../nbs/31_evaluation.ipynb #2ff583d8
+# %% ../nbs/31_evaluation.ipynb #ce0b1056
 def pause_level_db(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -186,7 +186,7 @@ def pause_level_db(
     pauses = guide[heard] <= torch.quantile(guide[heard], share)
     return float(10 * torch.log10(power[heard][pauses].mean().clamp_min(1e-12)))
 
-# %% ../nbs/31_evaluation.ipynb #4fc7d266
+# %% ../nbs/31_evaluation.ipynb #428bd55e
 def pause_spectrum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -212,7 +212,7 @@ def pause_spectrum(
     mean = (power[heard] * pauses).sum(0) / pauses.sum(0)
     return torch.arange(len(mean)) * (sample_rate / length), mean * 2 / (length * window.square().sum())
 
-# %% ../nbs/31_evaluation.ipynb #3e7eebda
+# %% ../nbs/31_evaluation.ipynb #fc315ed8
 def hum_line_level_db(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -229,7 +229,7 @@ def hum_line_level_db(
         total += max(float(power[line - 2:line + 3].sum()) - floor, 0.1 * floor)
     return 10 * math.log10(max(total, 1e-12))
 
-# %% ../nbs/31_evaluation.ipynb #a4425c5e
+# %% ../nbs/31_evaluation.ipynb #58cc3986
 def evaluate_pair(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean waveform
@@ -249,7 +249,7 @@ def evaluate_pair(
         row |= {f"dnsmos_{name}": vote for name, vote in dnsmos(estimate, sample_rate).items()}
     return row
 
-# %% ../nbs/31_evaluation.ipynb #ff9ee520
+# %% ../nbs/31_evaluation.ipynb #7c2ca273
 def evaluate_alone(
     before: Tensor,  # (..., samples), the recording
     after: Tensor,  # (..., samples), the recording cleaned
@@ -270,7 +270,7 @@ def evaluate_alone(
             row |= {f"dnsmos_{key}_{name}": vote for key, vote in dnsmos(waveform, sample_rate).items()}
     return row
 
-# %% ../nbs/31_evaluation.ipynb #d66d00d1
+# %% ../nbs/31_evaluation.ipynb #8eeeb686
 def measure_speed(
     method: Callable[[Tensor, int], Tensor],  # takes a waveform and its sample rate
     waveform: Tensor,  # (..., samples)
@@ -290,24 +290,22 @@ def measure_speed(
         torch.set_num_threads(threads)
     return min(times[1:]) * sample_rate / waveform.shape[-1]
 
-# %% ../nbs/31_evaluation.ipynb #afaecf83
+# %% ../nbs/31_evaluation.ipynb #a4bc1a8e
 def mean_interval(
     values: Sequence[float],  # one score a clip
     *,
     seed: int = 0,  # of the random draws
-    coverage: float = 0.95,  # of the interval
     draws: int = 2000,  # how many times to draw
 ) -> tuple[float, float, float]:  # mean, lower end, upper end
-    "Mean with its percentile bootstrap interval (Efron 1979). Raises ValueError for no values or NaN among them."
+    "Mean with its 95 % percentile bootstrap interval (Efron 1979). Raises ValueError for no values or NaN among them."
     values = np.asarray(values, float)
     if values.size == 0 or np.isnan(values).any():
         raise ValueError("a mean needs at least one value, and no NaN among them")
     means = np.random.default_rng(seed).choice(values, (draws, values.size)).mean(1)
-    tail = (1 - coverage) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], method="nearest")
+    low, high = np.quantile(means, [0.025, 0.975], method="nearest")
     return float(values.mean()), float(low), float(high)
 
-# %% ../nbs/31_evaluation.ipynb #d69c0d51
+# %% ../nbs/31_evaluation.ipynb #dd7fe0c8
 def write_whole(
     path: str | Path,  # where the content is to stand; missing folders are made
     content: bytes,  # all of it
@@ -323,7 +321,7 @@ def write_whole(
         temporary.unlink(missing_ok=True)
     return path
 
-# %% ../nbs/31_evaluation.ipynb #2c53c71f
+# %% ../nbs/31_evaluation.ipynb #5e586535
 def write_table(
     rows: Sequence[dict],  # one dict a row, of text and numbers; numbers keep six digits
     path: str | Path,  # the CSV file; the settings go beside it as .json
@@ -341,7 +339,7 @@ def write_table(
     write_whole(Path(path).with_suffix(".json"), (json.dumps(settings, indent=1, ensure_ascii=False) + "\n").encode())
     return write_whole(path, text.getvalue().encode())
 
-# %% ../nbs/31_evaluation.ipynb #0e10a859
+# %% ../nbs/31_evaluation.ipynb #81d3faa4
 def read_table(
     path: str | Path,  # a CSV file that `write_table` wrote
 ) -> list[dict]:  # one dict a row; numbers come back as floats, what a row lacked as ""

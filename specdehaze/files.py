@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AudioError', 'AudioInfo', 'audio_info', 'read_audio', 'read_blocks', 'AudioWriter', 'write_audio']
 
-# %% ../nbs/00_files.ipynb #f3039a9c
+# %% ../nbs/00_files.ipynb #eecd2b1d
 import math
 import os
 import re
@@ -21,11 +21,11 @@ import soxr
 import torch
 from torch import Tensor
 
-# %% ../nbs/00_files.ipynb #ddebcc73
+# %% ../nbs/00_files.ipynb #3e58af5c
 class AudioError(ValueError):
     "A recording that cannot be read or written; the message names the file and says what to do."
 
-# %% ../nbs/00_files.ipynb #372bf069
+# %% ../nbs/00_files.ipynb #0cfdc1c5
 @dataclass(frozen=True)
 class AudioInfo:
     "What a file is: all that is needed to write another one like it."
@@ -38,7 +38,7 @@ class AudioInfo:
     encoding: str = ""  # "PCM_24", "VORBIS", "AAC"; empty: the usual one of the container
     engine: str = ""  # who reads it, "soundfile" or "ffmpeg"
 
-# %% ../nbs/00_files.ipynb #e3832073
+# %% ../nbs/00_files.ipynb #c35ad1d8
 def _soundfile_info(
     path: Path,  # an existing file
 ) -> AudioInfo:
@@ -49,14 +49,14 @@ def _soundfile_info(
             raise AudioError(f"{path}: cut off, only {file.frames} samples are left of what it promises; copy it again")
         return AudioInfo(path, file.samplerate, file.channels, file.frames, file.format, file.subtype, "soundfile")
 
-# %% ../nbs/00_files.ipynb #89624f70
+# %% ../nbs/00_files.ipynb #28f15eb8
 def _open_ffmpeg(
     path: Path,  # an existing file
 ) -> av.container.InputContainer:
     "Open a file by FFmpeg. G.722 has no header at all: only its suffix tells what it is."
     return av.open(str(path), format="g722" if path.suffix.lower() == ".g722" else None)
 
-# %% ../nbs/00_files.ipynb #54f02aeb
+# %% ../nbs/00_files.ipynb #709e71cd
 def _ffmpeg_chunks(
     path: Path,  # an existing file
     start: int = 0,  # first sample
@@ -78,7 +78,7 @@ def _ffmpeg_chunks(
             if position >= stop:
                 return
 
-# %% ../nbs/00_files.ipynb #e7931328
+# %% ../nbs/00_files.ipynb #39a7178f
 def _ffmpeg_info(
     path: Path,  # an existing file
 ) -> AudioInfo:
@@ -99,7 +99,7 @@ def _ffmpeg_info(
         raise AudioError(f"{path}: cut off, {frames / rate:.2f} s are left of {promised:.2f} s; copy it again")
     return AudioInfo(path, rate, channels, frames, *form)
 
-# %% ../nbs/00_files.ipynb #62755570
+# %% ../nbs/00_files.ipynb #79dec346
 def audio_info(
     path: str | Path,  # a recording
 ) -> AudioInfo:  # rate, channels, exact length, container and encoding
@@ -120,10 +120,10 @@ def audio_info(
         advice = "check what it is, or convert it to WAV"
         raise AudioError(f"{path}: not readable as audio ({error.strerror}); {advice}") from error
 
-# %% ../nbs/00_files.ipynb #aa65dd89
+# %% ../nbs/00_files.ipynb #e06ad942
 _PIECE = 65536  # samples that are decoded or encoded at a time
 
-# %% ../nbs/00_files.ipynb #392d0a21
+# %% ../nbs/00_files.ipynb #a986728a
 def _soundfile_chunks(
     path: Path,  # an existing file
     start: int,  # first sample
@@ -140,7 +140,7 @@ def _soundfile_chunks(
             yield samples
             start += len(samples)
 
-# %% ../nbs/00_files.ipynb #ac7299ed
+# %% ../nbs/00_files.ipynb #f45d6eef
 def _chunks(
     info: AudioInfo,  # the file
     start: int,  # first sample
@@ -162,7 +162,7 @@ def _chunks(
     if position < stop:
         raise AudioError(f"{info.path}: damaged after {position} of {stop} samples ({damage}); copy it again")
 
-# %% ../nbs/00_files.ipynb #fcf06368
+# %% ../nbs/00_files.ipynb #60e21257
 def read_audio(
     path: str | Path,  # a recording
     *,
@@ -183,7 +183,7 @@ def read_audio(
     resampled = soxr.resample(waveform.T.numpy(), info.sample_rate, sample_rate)
     return torch.from_numpy(resampled).T.contiguous(), sample_rate
 
-# %% ../nbs/00_files.ipynb #4b5abfa6
+# %% ../nbs/00_files.ipynb #0abd3cfb
 def read_blocks(
     path: str | Path,  # a recording of any length
     *,
@@ -208,7 +208,7 @@ def read_blocks(
     if filled > shared:
         yield block[:, :filled].clone()
 
-# %% ../nbs/00_files.ipynb #cc91a096
+# %% ../nbs/00_files.ipynb #a97d7f81
 def _depth(
     encoding: str,  # such as "PCM_24", "ALAC_16", "ULAW"
 ) -> int | None:  # bits, None for encodings that take floats beyond full scale
@@ -218,7 +218,7 @@ def _depth(
     named = re.fullmatch(r"(?:PCM|ALAC|FLAC)_[SU]?(\d+)", encoding)
     return int(named[1]) if named else 16
 
-# %% ../nbs/00_files.ipynb #88b1fe24
+# %% ../nbs/00_files.ipynb #116c454a
 def _to_integers(
     samples: numpy.ndarray,  # float, full scale 1
     bits: int,
@@ -228,7 +228,7 @@ def _to_integers(
     rounded = numpy.rint(samples.astype(numpy.float64) * full_scale).clip(-full_scale, full_scale - 1)
     return rounded.astype(numpy.int16) if bits == 16 else (rounded * 2.0 ** (32 - bits)).astype(numpy.int32)
 
-# %% ../nbs/00_files.ipynb #1dcf409a
+# %% ../nbs/00_files.ipynb #b6fb2684
 _ENCODERS = {
     "AAC": ("aac", "fltp", 6, ()),
     "ALAC_16": ("alac", "s16p", 2, ()),
@@ -248,7 +248,7 @@ _MUXERS = {
 _LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1")
 _SUFFIXES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "OPUS": "OGG", "SPH": "NIST"}
 
-# %% ../nbs/00_files.ipynb #e406622e
+# %% ../nbs/00_files.ipynb #657b340c
 def _form(
     path: Path,  # target
     like: AudioInfo,  # what it should be like
@@ -272,7 +272,7 @@ def _form(
     encoding = next(name for name in (like.encoding, deep, usual) if name and soundfile.check_format(kind, name))
     return replace(like, container=kind, encoding=encoding, engine="soundfile")
 
-# %% ../nbs/00_files.ipynb #43ea306a
+# %% ../nbs/00_files.ipynb #19bec0e3
 class _FfmpegFile:
     "A file that FFmpeg encodes, with the `write` and `close` of a `soundfile.SoundFile`."
 
@@ -304,10 +304,10 @@ class _FfmpegFile:
         self.container.mux(self.stream.encode(None))
         self.container.close()
 
-# %% ../nbs/00_files.ipynb #9e4fdf75
+# %% ../nbs/00_files.ipynb #8ff45ff7
 _LAME_GAIN = 0.95  # of MP3 at sample rates below 32 kHz
 
-# %% ../nbs/00_files.ipynb #526c8c6e
+# %% ../nbs/00_files.ipynb #2ded3631
 class AudioWriter:
     "Write a recording block by block: `with AudioWriter(target, audio_info(source)) as writer: writer.write(block)`."
 
@@ -381,7 +381,7 @@ class AudioWriter:
         finally:
             self._temporary.unlink(missing_ok=True)
 
-# %% ../nbs/00_files.ipynb #d16462fc
+# %% ../nbs/00_files.ipynb #30679fdd
 def write_audio(
     path: str | Path,  # target; its suffix decides the container
     waveform: Tensor,  # (channels, samples) or (samples), full scale 1

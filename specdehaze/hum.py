@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['LAWS', 'harmonic_amplitudes', 'synthesize_hum', 'Hum', 'notch_hum', 'comb_hum', 'least_squares_hum']
 
-# %% ../nbs/03_hum.ipynb #de3cfdc9
+# %% ../nbs/03_hum.ipynb #e198e7b7
 from dataclasses import dataclass
 
 import torch
 from scipy.signal import filtfilt, iircomb, iirnotch, sosfiltfilt, tf2sos
 from torch import Tensor
 
-# %% ../nbs/03_hum.ipynb #ae2d75de
+# %% ../nbs/03_hum.ipynb #8e834316
 LAWS = {
     "flat": lambda k: torch.ones_like(k),
     "inverse": lambda k: 1 / k,
@@ -21,7 +21,7 @@ LAWS = {
     "buzz": lambda k: torch.where(k % 2 == 0, 3 / (k.square() - 1).clamp(min=1) ** 0.5, 0.0),
 }  # amplitude of harmonic k of the mains frequency
 
-# %% ../nbs/03_hum.ipynb #9a6ff02d
+# %% ../nbs/03_hum.ipynb #71b08ef8
 def harmonic_amplitudes(
     law: str,  # a name in LAWS
     harmonics: int,  # how many, from the fundamental up
@@ -32,7 +32,7 @@ def harmonic_amplitudes(
     amplitudes = LAWS[law](torch.arange(1, harmonics + 1, dtype=torch.float64))
     return amplitudes / amplitudes.max()
 
-# %% ../nbs/03_hum.ipynb #0acb96b1
+# %% ../nbs/03_hum.ipynb #4e301ba4
 def _slow_wave(
     seconds: Tensor,  # (samples), time
     rates: tuple[float, float],  # slowest and fastest, Hz
@@ -43,7 +43,7 @@ def _slow_wave(
     low, high = rates
     return torch.sin(2 * torch.pi * ((low + (high - low) * rate) * seconds + phase))
 
-# %% ../nbs/03_hum.ipynb #3b9eace2
+# %% ../nbs/03_hum.ipynb #e52a1f40
 def synthesize_hum(
     samples: int,  # length
     sample_rate: int,  # Hz
@@ -68,7 +68,7 @@ def synthesize_hum(
             hum += amplitude * swing * torch.cos(order * phase + start)
     return hum.float(), path.float()
 
-# %% ../nbs/03_hum.ipynb #10c92e4c
+# %% ../nbs/03_hum.ipynb #df911485
 @dataclass(frozen=True)
 class Hum:
     "A mains hum as it was found in a recording, or the finding that there is none."
@@ -79,7 +79,7 @@ class Hum:
     levels_db: tuple[float, ...]  # RMS level of each of these, dB re full scale
     confidence: float  # evidence for a hum, log-likelihood gained per second of sound
 
-# %% ../nbs/03_hum.ipynb #4b8b35a2
+# %% ../nbs/03_hum.ipynb #78c54bc7
 def notch_hum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -97,7 +97,7 @@ def notch_hum(
             cleaned = sosfiltfilt(notch, cleaned, padlen=min(6, cleaned.shape[-1] - 1))
     return torch.as_tensor(cleaned.copy(), dtype=waveform.dtype, device=waveform.device)
 
-# %% ../nbs/03_hum.ipynb #d947d5f4
+# %% ../nbs/03_hum.ipynb #c5b898a3
 def comb_hum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -113,7 +113,7 @@ def comb_hum(
         values = filtfilt(numerator, denominator, values, padlen=min(3 * period, values.shape[-1] - 1))
     return torch.as_tensor(values.copy(), dtype=waveform.dtype, device=waveform.device)
 
-# %% ../nbs/03_hum.ipynb #ff6ebfb7
+# %% ../nbs/03_hum.ipynb #a6c317b0
 def least_squares_hum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz

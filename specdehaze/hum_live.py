@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['STEP', 'LOOP_GAIN', 'RECALL', 'HarmonicFilter', 'HumCanceller']
 
-# %% ../nbs/05_hum_live.ipynb #a0998cde
+# %% ../nbs/05_hum_live.ipynb #872e932c
 import numpy as np
 import torch
 from torch import Tensor
 
 from .hum_tracking import HarmonicBank, HumTrack, fit_hum
 
-# %% ../nbs/05_hum_live.ipynb #82747b1f
+# %% ../nbs/05_hum_live.ipynb #21d46e4f
 STEP = 1e-3  # power of an amplitude's step per half period, relative to its own power
 LOOP_GAIN = 0.3  # of the phase-locked loop, when the harmonics are clearly seen
 RECALL = 0.3  # weight of the newest frame in the running means of the voice's power
 
-# %% ../nbs/05_hum_live.ipynb #2da1aa37
+# %% ../nbs/05_hum_live.ipynb #b1b3967e
 class HarmonicFilter:
     "Kalman filters for the harmonics of a hum and a phase-locked loop for its clock; predicts what comes."
 
@@ -91,7 +91,7 @@ class HarmonicFilter:
         self.phase += gain * slip
         self.frequency += gain**2 / 4 * slip * self.sample_rate / (2 * np.pi * self.hop)
 
-# %% ../nbs/05_hum_live.ipynb #99b06ae6
+# %% ../nbs/05_hum_live.ipynb #6b792357
 class HumCanceller:
     "Subtract hum from a stream, block by block and without delay."
 
@@ -121,14 +121,14 @@ class HumCanceller:
 
     def _subtract(self, piece: Tensor) -> Tensor:
         hum = torch.from_numpy(self.filter.predict(piece.shape[1])).to(piece)
-        self.filter.hear(piece.double().cpu().numpy())
+        self.filter.hear(piece.nan_to_num(0, 0, 0).double().cpu().numpy())
         return piece - hum
 
     def _listen(self, piece: Tensor) -> Tensor:
-        self.heard = torch.cat([self.heard, piece.cpu().float()], 1)[:, -self.listen :]
+        self.heard = torch.cat([self.heard, piece.nan_to_num(0, 0, 0).cpu().float()], 1)[:, -self.listen :]
         self.wait -= piece.shape[1]
         if not self.wait:
             self.wait = self.sample_rate
             track = fit_hum(self.heard, self.sample_rate)
-            self.filter = HarmonicFilter(track, self.heard, self.sample_rate) if track else None
+            self.filter = HarmonicFilter(track, self.heard, self.sample_rate) if track.hum.present else None
         return piece

@@ -6,7 +6,7 @@
 __all__ = ['STYLE', 'styled_figure', 'draw_spectrogram', 'draw_mask', 'plot_spectrograms', 'plot_layers', 'plot_hum_lines',
            'plot_scores', 'save_figure']
 
-# %% ../nbs/40_plots.ipynb #243f9a6f
+# %% ../nbs/40_plots.ipynb #0f43fb0b
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,11 +26,11 @@ from torch import Tensor
 from .audio import Stft
 from .evaluation import hum_line_level_db, pause_spectrum, write_whole
 
-# %% ../nbs/40_plots.ipynb #875afc4c
+# %% ../nbs/40_plots.ipynb #23c4e364
 if TYPE_CHECKING:
     from specdehaze.dehazer import Layers
 
-# %% ../nbs/40_plots.ipynb #3efb3e89
+# %% ../nbs/40_plots.ipynb #02f2ba7c
 STYLE = {
     "figure.dpi": 110,
     "savefig.dpi": 110,
@@ -53,7 +53,7 @@ STYLE = {
     "axes.prop_cycle": plt.cycler(color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.25"]),
 }
 
-# %% ../nbs/40_plots.ipynb #881dce6b
+# %% ../nbs/40_plots.ipynb #d4cf4ccb
 @contextmanager
 def styled_figure(
     rows: int = 1,  # of panels
@@ -71,7 +71,7 @@ def styled_figure(
         finally:
             plt.close(figure)
 
-# %% ../nbs/40_plots.ipynb #8ed2cfa0
+# %% ../nbs/40_plots.ipynb #7f8c2118
 def _draw_image(
     ax: Axes, image: Tensor, *, sample_rate: float, hop_length: int, max_frequency: float | None, **colours
 ) -> AxesImage:
@@ -87,7 +87,7 @@ def _draw_image(
         ax.yaxis.set_major_formatter(FuncFormatter(lambda hertz, _: f"{hertz / 1000:g}"))
     return drawn
 
-# %% ../nbs/40_plots.ipynb #588b2d0b
+# %% ../nbs/40_plots.ipynb #4dc188bd
 def draw_spectrogram(
     ax: Axes,  # where to draw
     magnitude: Tensor,  # (freq, time), linear amplitude (complex is welcome)
@@ -107,7 +107,7 @@ def draw_spectrogram(
     scale = {"sample_rate": sample_rate, "hop_length": hop_length, "max_frequency": max_frequency}
     return _draw_image(ax, decibels, **scale, vmin=-range_db, vmax=0.0, cmap=cmap)
 
-# %% ../nbs/40_plots.ipynb #6753d89f
+# %% ../nbs/40_plots.ipynb #88dc67a2
 def draw_mask(
     ax: Axes,  # where to draw
     mask: Tensor,  # (freq, time), in [0, 1]: a gain, mask or transmission
@@ -121,7 +121,7 @@ def draw_mask(
     scale = {"sample_rate": sample_rate, "hop_length": hop_length, "max_frequency": max_frequency}
     return _draw_image(ax, mask.detach().cpu().double(), **scale, vmin=0.0, vmax=1.0, cmap=cmap)
 
-# %% ../nbs/40_plots.ipynb #728bd135
+# %% ../nbs/40_plots.ipynb #b0660113
 def _as_magnitude(panel: Tensor, stft: Stft) -> Tensor:
     "The spectrogram of a waveform, root mean power over its channels; a (freq, time) picture as it is."
     panel = panel.detach().cpu()
@@ -129,7 +129,7 @@ def _as_magnitude(panel: Tensor, stft: Stft) -> Tensor:
         return panel.abs()
     return stft.forward(panel.reshape(-1, panel.shape[-1]).float()).abs().square().mean(0).sqrt()
 
-# %% ../nbs/40_plots.ipynb #f882ea33
+# %% ../nbs/40_plots.ipynb #d2454123
 def plot_spectrograms(
     panels: Mapping[str, Tensor],  # title -> waveform, (samples) or (up to 8 channels, samples), or (freq, time)
     *,
@@ -157,7 +157,7 @@ def plot_spectrograms(
         figure.colorbar(drawn, ax=axes, label="Level (dB re maximum)", aspect=12 * rows)
     return figure
 
-# %% ../nbs/40_plots.ipynb #e9095eb1
+# %% ../nbs/40_plots.ipynb #11559f84
 def _draw_hum(ax: Axes, layers: "Layers", reference: float) -> AxesImage:
     "Draw the hum that was taken out through windows of 0.4 s, from 0 Hz to just past its last harmonic or 1 kHz."
     half = max(round(0.2 * layers.sample_rate), 1)
@@ -168,7 +168,7 @@ def _draw_hum(ax: Axes, layers: "Layers", reference: float) -> AxesImage:
     reference *= half / (layers.magnitude.shape[0] - 1)  # a sine stands as high in both pictures
     return draw_spectrogram(ax, _as_magnitude(layers.hum_waveform, stft), reference=reference, **scale)
 
-# %% ../nbs/40_plots.ipynb #c93ef0bb
+# %% ../nbs/40_plots.ipynb #651a6029
 def plot_layers(
     layers: "Layers",  # from `Dehazer.layers`
     *,
@@ -193,7 +193,7 @@ def plot_layers(
         figure.colorbar(third, ax=axes[1], label=label)
     return figure
 
-# %% ../nbs/40_plots.ipynb #6195310e
+# %% ../nbs/40_plots.ipynb #31e66bbe
 def plot_hum_lines(
     before: Tensor,  # (..., samples), the recording
     after: Tensor,  # (..., samples), the recording cleaned
@@ -218,34 +218,33 @@ def plot_hum_lines(
         ax.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=2)
     return figure
 
-# %% ../nbs/40_plots.ipynb #a930ebd5
+# %% ../nbs/40_plots.ipynb #bab28dc8
 def plot_scores(
-    rows: Sequence[dict],  # of a table; each has `by`, "method" and `metric`
+    rows: Sequence[dict],  # of a table; each has "method", "snr_db" and `metric`
     metric: str,  # the key that is plotted
     *,
-    by: str = "snr_db",  # the key of the horizontal axis
     bounds: Sequence[str] = (),  # methods to draw as dashed lines
-    labels: tuple[str, str] = ("Input SNR (dB)", "SI-SDR (dB)"),  # of the two axes
 ) -> Figure:  # one panel
-    "Mean score of each method by input: dots joined by lines, and dashed lines for bounds. No rows: ValueError."
+    "Mean score of each method by input SNR: dots joined by lines, and dashed lines for bounds. No rows: ValueError."
     if not rows:
         raise ValueError("no scores to plot")
     markers = iter("osD^vPX*<>hp" * len(rows))
     with styled_figure(size=(6.4, 3.0)) as (figure, ax):
         for method in dict.fromkeys(row["method"] for row in rows):
             mine = [row for row in rows if row["method"] == method]
-            places = sorted({row[by] for row in mine})
-            means = [fmean(row[metric] for row in mine if row[by] == place) for place in places]
+            places = sorted({row["snr_db"] for row in mine})
+            means = [fmean(row[metric] for row in mine if row["snr_db"] == place) for place in places]
             style = {"ls": "--", "color": "0.45"} if method in bounds else {"marker": next(markers), "ms": 5}
             if method in bounds:
                 style["ls"] = ("--", "-.", ":")[list(bounds).index(method) % 3]
             ax.plot(places, means, label=method.replace("_", " "), **style)
-        ax.set(xlabel=labels[0], ylabel=labels[1], xticks=sorted({row[by] for row in rows}))
+        label = "SI-SDR (dB)" if metric == "si_sdr" else metric.replace("_", " ")
+        ax.set(xlabel="Input SNR (dB)", ylabel=label, xticks=sorted({row["snr_db"] for row in rows}))
         ax.grid(axis="y")
         figure.legend(loc="outside right upper")
     return figure
 
-# %% ../nbs/40_plots.ipynb #1ea09234
+# %% ../nbs/40_plots.ipynb #54cdca1f
 def _even_palette(picture: Image.Image, colours: int) -> Image.Image:
     "A palette with white in it, where every shade of the picture counts once: the rare top of a scale keeps its own."
     shades = [colour for _, colour in picture.getcolors(picture.width * picture.height)]
@@ -255,7 +254,7 @@ def _even_palette(picture: Image.Image, colours: int) -> Image.Image:
     palette.putpalette([*palette.getpalette()[: 3 * (colours - 1)], 255, 255, 255])
     return palette
 
-# %% ../nbs/40_plots.ipynb #84e4e7e0
+# %% ../nbs/40_plots.ipynb #28c3216f
 def save_figure(
     figure: Figure,  # any figure
     path: str | Path,  # a .png file; missing folders are made

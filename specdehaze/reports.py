@@ -7,8 +7,7 @@ __all__ = ['PAGE', 'PROFILES', 'ReportError', 'list_reports', 'report_parameters
            'picture', 'show_players', 'markdown_table', 'change', 'text_table', 'figures_folder', 'choose_parameters',
            'run_report']
 
-# %% ../nbs/42_reports.ipynb #7181794e
-import difflib
+# %% ../nbs/42_reports.ipynb #037869ea
 import html
 import os
 import re
@@ -31,36 +30,30 @@ from torch import Tensor
 
 from .audio import resample, write_audio
 from .corpus import resource_folder
+from .dehazer import unknown_name
 from .evaluation import write_whole
 from .plots import save_figure
 
-# %% ../nbs/42_reports.ipynb #0a05ba88
+# %% ../nbs/42_reports.ipynb #b0f0f7bc
 class ReportError(RuntimeError):
     "A report that failed on its way; the message names the cell, the error and the half-finished notebook."
 
-# %% ../nbs/42_reports.ipynb #0a0ba094
+# %% ../nbs/42_reports.ipynb #b720dda8
 def list_reports() -> list[str]:  # names, in alphabetical order
     "The reports that can be run."
     return sorted(path.stem for path in resource_folder("reports").glob("*.ipynb"))
 
-# %% ../nbs/42_reports.ipynb #1ec872a1
-def _unknown(what: str, wanted: str, known: list[str]) -> ValueError:
-    "The error for a name that is not among those known, with the nearest of them."
-    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return ValueError(f"{what} is called {wanted!r}: {hint}known are {', '.join(known) or 'none'}")
-
-# %% ../nbs/42_reports.ipynb #4c30018e
+# %% ../nbs/42_reports.ipynb #aa7ed5d2
 def report_parameters(
     name: str,  # as in `list_reports`
 ) -> dict[str, str]:  # what can be set, and what it is when it is not, as written in the template
     "The parameters of a report. Raises ValueError, with the names there are, for an unknown report."
     if name not in list_reports():
-        raise _unknown("no report", name, list_reports())
+        raise unknown_name("no report", name, list_reports())
     found = papermill.inspect_notebook(resource_folder("reports") / f"{name}.ipynb")
     return {key: parameter["default"] for key, parameter in found.items()}
 
-# %% ../nbs/42_reports.ipynb #00db7bbb
+# %% ../nbs/42_reports.ipynb #1ea01136
 class ThisPython(AsyncKernelManager):
     "Starts kernels in the running Python, whatever kernels are installed here under whichever name."
 
@@ -72,7 +65,7 @@ class ThisPython(AsyncKernelManager):
         environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
         return KernelSpec(argv=command, env=environment, display_name="Python 3", language="python")
 
-# %% ../nbs/42_reports.ipynb #01e4f79c
+# %% ../nbs/42_reports.ipynb #d3233ff5
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -107,7 +100,7 @@ audio {{ width: 17rem; height: 2.2rem; display: block; }}
 </html>
 """
 
-# %% ../nbs/42_reports.ipynb #bfdf1db3
+# %% ../nbs/42_reports.ipynb #a02eb1f7
 def make_page(
     notebook: nbformat.NotebookNode,  # executed
     path: str | Path,  # of the HTML file
@@ -119,10 +112,10 @@ def make_page(
     title = html.escape([*re.findall(r"^# +(.+)$", prose, re.M), Path(path).stem][0])
     return write_whole(path, PAGE.format(title=title, body=body).encode())
 
-# %% ../nbs/42_reports.ipynb #0e778a0b
+# %% ../nbs/42_reports.ipynb #1a6e2584
 _MP3_RATES = (16000, 22050, 24000, 32000, 44100, 48000)  # Hz; MP3 knows lower ones, and is worse there
 
-# %% ../nbs/42_reports.ipynb #88779698
+# %% ../nbs/42_reports.ipynb #d89519ef
 def audio_player(
     waveform: Tensor,  # (samples) or (channels, samples), full scale 1
     sample_rate: int,  # Hz; resampled where MP3 does not know it
@@ -137,7 +130,7 @@ def audio_player(
     alone = "document.querySelectorAll('audio').forEach(a => a === this || a.pause())"
     return f'<audio controls preload="metadata" onplay="{alone}" src="data:audio/mpeg;base64,{sound}"></audio>'
 
-# %% ../nbs/42_reports.ipynb #003320bb
+# %% ../nbs/42_reports.ipynb #e0abd792
 def picture(
     figure: Figure,  # any figure
     alt: str,  # what it shows, for those who do not see it
@@ -149,7 +142,7 @@ def picture(
         content = save_figure(figure, path or Path(folder) / "figure.png").read_bytes()
     return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{b64encode(content).decode()}">'
 
-# %% ../nbs/42_reports.ipynb #1cb1e9dc
+# %% ../nbs/42_reports.ipynb #0970cfee
 def show_players(
     clips: Mapping[str, Tensor],  # caption -> waveform, (samples) or (channels, samples)
     sample_rate: int,  # Hz
@@ -163,7 +156,7 @@ def show_players(
     )
     return HTML(f'{figure}\n<div class="players">{players}</div>')
 
-# %% ../nbs/42_reports.ipynb #38b7c895
+# %% ../nbs/42_reports.ipynb #45e3d5a2
 def markdown_table(
     rows: list[Mapping[str, Any]],  # one mapping a row; a column that a row lacks stays empty there
 ) -> str:  # Markdown
@@ -172,7 +165,7 @@ def markdown_table(
     lines = [columns, ["---"] * len(columns), *([str(row.get(name, "")) for name in columns] for row in rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
-# %% ../nbs/42_reports.ipynb #300ba50b
+# %% ../nbs/42_reports.ipynb #e0afeb39
 def change(
     before: float,  # a score
     after: float,  # the same score afterwards
@@ -182,7 +175,7 @@ def change(
     "A score before and after, with a true minus sign."
     return f"{before:.{digits}f} → {after:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
-# %% ../nbs/42_reports.ipynb #5d717c75
+# %% ../nbs/42_reports.ipynb #29104229
 def text_table(
     rows: list[Mapping[str, Any]],  # one mapping a row; a column that a row lacks stays empty there
 ) -> str:  # lines of equal length, for a terminal
@@ -194,16 +187,16 @@ def text_table(
     padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)) for line in lines]
     return "\n".join(padded) if rows else ""
 
-# %% ../nbs/42_reports.ipynb #f19838df
+# %% ../nbs/42_reports.ipynb #466d6017
 PROFILES = ("smoke", "full")
 
-# %% ../nbs/42_reports.ipynb #a7d87465
+# %% ../nbs/42_reports.ipynb #bb2c8632
 def figures_folder() -> Path | None:  # an existing folder, relative to the current one
     "The `figures/` of the checkout that this package runs from, if that checkout is the current folder."
     checkout, figures = resource_folder("reports").parents[1], Path("figures")
     return figures if checkout.resolve() == Path.cwd().resolve() and figures.is_dir() else None
 
-# %% ../nbs/42_reports.ipynb #7a4abe34
+# %% ../nbs/42_reports.ipynb #67776cfe
 def choose_parameters(
     name: str,  # of the report
     profile: str,  # a name in PROFILES
@@ -213,15 +206,15 @@ def choose_parameters(
     "What a report is told. Raises ValueError for a report, profile or parameter that does not exist."
     known = report_parameters(name)
     if profile not in PROFILES:
-        raise _unknown("no profile", profile, list(PROFILES))
+        raise unknown_name("no profile", profile, PROFILES)
     for key in given:
         if key not in known:
-            raise _unknown(f"no parameter of {name}", key, list(known))
+            raise unknown_name(f"no parameter of {name}", key, known)
     usual = {"profile": profile, "device": "auto", "seed": 0, "output": output, "figures": figures_folder() or ""}
     told = {key: value for key, value in usual.items() if key in known} | dict(given)
     return {key: str(value) if isinstance(value, os.PathLike) else value for key, value in told.items()}
 
-# %% ../nbs/42_reports.ipynb #e04866a1
+# %% ../nbs/42_reports.ipynb #19bc1550
 def _execute(template: Path, notebook: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
     "Run a copy of a template in this Python; a progress bar only where somebody watches."
     try:
@@ -237,7 +230,7 @@ def _execute(template: Path, notebook: Path, parameters: dict[str, Any]) -> nbfo
         message = f"the report {template.stem} stopped: {error}\nWhat it did until then is in {notebook}"
     raise ReportError(message)
 
-# %% ../nbs/42_reports.ipynb #c8318fb6
+# %% ../nbs/42_reports.ipynb #f006dbcc
 def run_report(
     name: str,  # as in `list_reports`
     *,

@@ -65,3 +65,11 @@ def test_channels_must_stay_the_same():
     assert canceller.process(torch.zeros(2, 0)).shape == (2, 0)
     with pytest.raises(ValueError, match="2 channels"):
         canceller.process(torch.zeros(1, 100))
+
+
+def test_one_broken_sample_does_not_break_the_stream(noisy):
+    _, waveform, rate = noisy
+    broken = waveform[None, : 5 * rate].clone()
+    broken[0, 3 * rate] = float("nan")
+    live = run(broken, rate, [320])[0]
+    assert int(live.isnan().sum()) == 1

@@ -132,6 +132,35 @@ def test_a_held_note_is_not_a_hum(recording):
     assert not detect_hum(waveform, rate).present
 
 
+@pytest.mark.parametrize("frequency", [150, 200, 300, 350, 440])
+def test_a_whistle_is_not_a_hum(frequency):
+    seconds = torch.arange(64_000) / 16_000
+    noise = torch.randn(64_000, generator=torch.Generator().manual_seed(0))
+    assert not detect_hum(0.3 * torch.sin(2 * torch.pi * frequency * seconds) + 1e-3 * noise, 16_000).present
+
+
+@pytest.mark.parametrize("rate", [1, 7, 50, 200])
+def test_rates_too_low_for_hum_hold_none(rate):
+    assert not track_hum(torch.ones(5 * rate), rate).any()
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.7, 1.0])
+def test_short_clips_are_not_made_worse(voice, seconds):
+    clean, rate = voice
+    length = round(seconds * rate)
+    for start in range(rate, len(clean) - length, 2 * rate):
+        part = clean[start : start + length]
+        assert not detect_hum(part, rate).present
+        noisy = veil(part, rate, 5.0, modulation=0.3, seed=start)
+        assert si_sdr(noisy - track_hum(noisy, rate), part) > 4.9
+
+
+def test_another_fundamental_is_found_where_one_says_to_look(voice):
+    clean, rate = voice
+    noisy = veil(clean, rate, 5.0, fundamental=400.1, harmonics=5, seed=1)
+    assert detect_hum(noisy, rate, nominals=(400.0,)).fundamental == pytest.approx(400.1, abs=0.02)
+
+
 def test_hum_alone_goes():
     hum, _ = synthesize_hum(80_000, 16_000, harmonics=10, modulation=0.3, seed=3)
     assert (hum - track_hum(hum, 16_000)).square().mean() < 1e-4 * hum.square().mean()
@@ -182,7 +211,7 @@ def test_a_known_hum_is_looked_for_near_its_fundamental_only(voice):
     at_sixty = detect_hum(noisy, rate)
     assert track_hum(noisy, rate, at_sixty).any()
     assert find_clock(noisy[None], rate, nominals=(60.0,)).mean == pytest.approx(60, abs=0.01)
-    assert fit_hum(noisy[None], rate, nominals=(55.0,)) is None
+    assert not fit_hum(noisy[None], rate, nominals=(55.0,)).hum.present
 
 
 def test_absent_rows_gain_nothing():
