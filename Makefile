@@ -4,8 +4,10 @@ VENV ?= .venv
 PYTHON ?= python3
 WORKERS ?= 2
 
-bin := $(abspath $(VENV))/bin
-ready := $(VENV)/.specdehaze-ready
+# Folders may have spaces in their names: make takes one as part of a target only behind a backslash.
+space := $(subst ,, )
+bin := $(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin
+ready := $(subst $(space),\$(space),$(VENV))/.specdehaze-ready
 
 export PATH := $(bin):$(PATH)
 # Two workers with a thread each are quicker here, and steadier, than one worker with many.
@@ -20,36 +22,36 @@ help: ## list what can be made
 install: $(ready) ## make the environment
 
 $(ready): settings.ini setup.py pyproject.toml
-	test -x $(bin)/python || $(PYTHON) -m venv "$(VENV)"
+	test -x "$(bin)/python" || $(PYTHON) -m venv "$(VENV)"
 	@echo "installing into $(VENV): this takes a few minutes the first time"
-	$(bin)/python -m pip install --quiet --upgrade pip
-	$(bin)/python -m pip install --quiet --editable ".[dev]"
+	"$(bin)/python" -m pip install --quiet --upgrade pip
+	"$(bin)/python" -m pip install --quiet --editable ".[dev]"
 	touch "$@"
 
 report: install ## clean all bundled recordings, measure and show them: _runs/clean_recordings/ and figures/
-	$(bin)/specdehaze report clean_recordings --profile full
+	"$(bin)/specdehaze" report clean_recordings --profile full
 
 test: lint test-notebooks test-code ## all tests: what lint, notebooks and tests/ hold
 
 test-notebooks: install ## run every source notebook, with what it asserts
-	$(one_thread) $(bin)/nbdev_test --n_workers $(WORKERS) --do_print
+	$(one_thread) "$(bin)/nbdev_test" --n_workers $(WORKERS) --do_print
 
 test-code: install ## properties, oracles, layers, reports, command
-	$(one_thread) $(bin)/python -m pytest -n $(WORKERS)
+	$(one_thread) "$(bin)/python" -m pytest -n $(WORKERS)
 
 export: install ## notebooks into package and README.md, and clean the notebooks
-	$(bin)/nbdev_export
-	$(bin)/nbdev_clean
-	$(bin)/python tests/readme.py
+	"$(bin)/nbdev_export"
+	"$(bin)/nbdev_clean"
+	"$(bin)/python" tests/readme.py
 
 lint: install ## ruff over notebooks, package and tests
-	$(bin)/ruff check --quiet .
+	"$(bin)/ruff" check --quiet .
 
 figures: report ## measure and draw what README.md shows anew, and write README.md
 	$(MAKE) export
 
 lab: install ## open the notebooks in JupyterLab
-	$(bin)/jupyter lab --notebook-dir nbs
+	"$(bin)/jupyter" lab --notebook-dir nbs
 
 clean: ## remove what tools and reports left behind; the environment stays
 	rm -rf _runs _docs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 EXTRAS = ("dev", "peers", "demo", "docs", "scale")
@@ -11,6 +12,14 @@ EXTRAS = ("dev", "peers", "demo", "docs", "scale")
 config = ConfigParser(delimiters=["="])
 config.read(ROOT / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
+
+
+class BuildPackage(build_py):
+    "Leaves the script that made the recordings in the checkout: it is no part of the package."
+
+    def find_package_modules(self, package, package_dir):
+        return [] if package == "specdehaze._data" else super().find_package_modules(package, package_dir)
+
 
 setup(
     name=settings["lib_name"],
@@ -31,6 +40,10 @@ setup(
     # The recordings and the report templates keep their places in the checkout and travel inside the package.
     packages=["specdehaze", "specdehaze._data", "specdehaze._reports"],
     package_dir={"specdehaze": "specdehaze", "specdehaze._data": "data", "specdehaze._reports": "nbs/reports"},
-    package_data={"specdehaze._data": ["**/*"], "specdehaze._reports": ["*.ipynb"]},
+    package_data={
+        "specdehaze._data": ["README.md", "recordings.csv", "LICENSES/*.txt", "**/*.flac"],
+        "specdehaze._reports": ["*.ipynb"],
+    },
+    cmdclass={"build_py": BuildPackage},
     zip_safe=False,
 )

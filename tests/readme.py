@@ -45,7 +45,7 @@ def cell_text(cell: nbformat.NotebookNode) -> list[str]:
 def render(front_page: Path = FRONT_PAGE) -> str:
     "Run the front page and write it down as Markdown; neighbouring code shares one fence."
     notebook = nbformat.read(front_page, as_version=4)
-    client = NotebookClient(notebook, timeout=120, extra_arguments=["--log-level=ERROR"])
+    client = NotebookClient(notebook, timeout=600, extra_arguments=["--log-level=ERROR"])
     client.execute(cwd=str(front_page.parent))
     parts: list[str] = []
     for part in (part for cell in notebook.cells for part in cell_text(cell) if part):

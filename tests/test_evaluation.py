@@ -317,7 +317,7 @@ def test_speed_counts_the_best_call_on_one_thread():
         seen.append((torch.get_num_threads(), sample_rate))
         torch.zeros(1).sum()
 
-    assert 0 < measure_speed(method, torch.zeros(2, RATE), RATE, repeats=2) < 0.1
+    assert 0 < measure_speed(method, torch.zeros(2, RATE), RATE, repeats=2) < 10
     assert seen == [(1, RATE)] * 3 and torch.get_num_threads() == threads
 
     def broken(waveform, sample_rate):

@@ -327,10 +327,11 @@ def test_two_hours_pass_in_flat_memory(tmp_path):
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     minute = tone(8000 * 60, 1, 8000)
+    before = most = resident()
     with AudioWriter(tmp_path / "long.wav", AudioInfo(None, 8000, 1, 0)) as writer:
         for _ in range(120):
             writer.write(minute)
-    before, most = resident(), 0
+            most = max(most, resident())
     with AudioWriter(tmp_path / "copy.wav", audio_info(tmp_path / "long.wav")) as writer:
         for block in read_blocks(tmp_path / "long.wav", block_length=2**18):
             writer.write(block)

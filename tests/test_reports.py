@@ -53,6 +53,9 @@ class Page(HTMLParser):
         self.words += data
 
 
+one_run = pytest.mark.xdist_group("smoke")  # its tests go to one worker, so that the run is made once
+
+
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     "The folder that a quick run was started in, and its page."
@@ -72,6 +75,7 @@ def test_every_other_report_runs_as_well(name, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["_runs"]
 
 
+@one_run
 def test_everything_lands_in_the_run_folder(smoke):
     folder, page = smoke
     assert [path.name for path in folder.iterdir()] == ["_runs"]
@@ -80,6 +84,7 @@ def test_everything_lands_in_the_run_folder(smoke):
     assert {path.name for path in page.parent.iterdir()} == wanted
 
 
+@one_run
 def test_the_page_fetches_nothing(smoke):
     text = smoke[1].read_text(encoding="utf-8")
     page = Page(text)
@@ -88,11 +93,13 @@ def test_the_page_fetches_nothing(smoke):
     assert kinds.count("data:audio/mpeg") == 10 and kinds.count("data:image/png") == 6
 
 
+@one_run
 def test_links_of_the_page_lead_somewhere(smoke):
     links = [link for link in Page(smoke[1].read_text(encoding="utf-8")).links if not link.startswith("#")]
     assert len(links) == 2 and all((smoke[1].parent / link).is_file() for link in links)
 
 
+@one_run
 def test_the_page_has_no_code_and_no_complaints(smoke):
     words = Page(smoke[1].read_text(encoding="utf-8")).words
     assert "import " not in words and "Warning" not in words and "Traceback" not in words
@@ -101,6 +108,7 @@ def test_the_page_has_no_code_and_no_complaints(smoke):
     assert [output for output in outputs if output.output_type in ("stream", "error")] == []
 
 
+@one_run
 def test_cleaned_files_are_like_their_sources(smoke):
     for recording in bundled_recordings():
         cleaned = smoke[1].parent / "cleaned" / recording.kind / recording.path.name
@@ -112,6 +120,7 @@ def test_cleaned_files_are_like_their_sources(smoke):
             assert not cleaned.exists()
 
 
+@one_run
 def test_tables_show_what_cleaning_did(smoke):
     hummy, noisy = read_table(smoke[1].parent / "clean_recordings_real.csv")
     assert (hummy["method"], noisy["method"]) == ("hum", "mmse_lsa")
@@ -125,11 +134,13 @@ def test_tables_show_what_cleaning_did(smoke):
     assert settings["profile"] == "smoke" and settings["seed"] == 0
 
 
+@one_run
 def test_the_summary_says_where_to_look(smoke):
     summary = smoke[1].with_name("summary.txt").read_text(encoding="utf-8")
     assert "hummy_gl_01" in summary and "SI-SDR" in summary and str(Path("_runs/clean_recordings/cleaned")) in summary
 
 
+@one_run
 def test_figures_are_small(smoke):
     sizes = {path.name: path.stat().st_size for path in smoke[1].parent.rglob("*.png")}
     assert "clean_recordings.png" in sizes and len(sizes) == 4 and max(sizes.values()) <= 300_000

@@ -333,27 +333,25 @@ def test_gradients(function):
     assert gradcheck(function, (random_image((4, 10), 0).requires_grad_(),))
 
 
+def shortest(*functions, repeats=15):
+    "The processor seconds of each function's quickest run; they take turns, so that a busy machine is busy for all."
+    seconds = [math.inf] * len(functions)
+    for _ in range(repeats):
+        for i, function in enumerate(functions):
+            start = time.thread_time()
+            function()
+            seconds[i] = min(seconds[i], time.thread_time() - start)
+    return seconds
+
+
 def test_veil_is_fast():
     power = noise_power()
     assert power.shape == (257, 626) and torch.get_num_threads() == 1
-    durations = []
-    for _ in range(20):
-        start = time.perf_counter()
-        estimate_veil(power, **GRID)
-        durations.append(time.perf_counter() - start)
-    assert min(durations) < 0.05  # about 0.008 on an idle machine
+    assert shortest(lambda: estimate_veil(power, **GRID))[0] < 0.5  # about 0.008 on an idle machine
 
 
-def test_a_wide_window_costs_what_a_narrow_one_does():
+@pytest.mark.parametrize("function", [box_filter, gaussian_blur])
+def test_a_wide_window_costs_what_a_narrow_one_does(function):
     image = random_image((257, 626), 0, torch.float32)
-
-    def seconds(function, size):
-        durations = []
-        for _ in range(10):
-            start = time.perf_counter()
-            function(image, size)
-            durations.append(time.perf_counter() - start)
-        return min(durations)
-
-    assert seconds(box_filter, (60, 150)) < 4 * seconds(box_filter, (1, 2))
-    assert seconds(gaussian_blur, (60, 150)) < 4 * seconds(gaussian_blur, (4, 4))
+    narrow, wide = shortest(lambda: function(image, (2, 2)), lambda: function(image, (60, 150)))
+    assert wide < 20 * narrow  # 1.4 and 0.2 times as long; sums over the window itself take up to 1500 times as long

@@ -4,23 +4,29 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
-from source_tree import NOTEBOOKS, ROOT, copy_repository, modules, settings
+from source_tree import NOTEBOOKS, PACKAGE, ROOT, copy_repository, modules, settings
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group("wheel")  # to one worker, so that the wheel is built once
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    "A wheel built from the source archive, so that the archive is tested with it."
+def built(tmp_path_factory) -> Path:
+    "A folder with the source archive and the wheel that was built from it, so that both are tested."
     scratch = tmp_path_factory.mktemp("wheel")
     copy_repository(scratch / "source")
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(scratch / "dist"), "source"]
     subprocess.run(build, cwd=scratch, check=True, stdout=subprocess.PIPE)
-    return next((scratch / "dist").glob("*.whl"))
+    return scratch / "dist"
+
+
+@pytest.fixture(scope="module")
+def wheel(built) -> Path:
+    return next(built.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +52,20 @@ def run_python(installed, tmp_path):
 
 def test_wheel_holds_code_recordings_and_templates(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    data = (path for path in (ROOT / "data").rglob("*") if path.is_file())
+    data = (path for path in (ROOT / "data").rglob("*") if path.is_file() and not path.match("*.py*"))
     expected = {f"specdehaze/_data/{path.relative_to(ROOT / 'data').as_posix()}" for path in data}
     expected |= {f"specdehaze/_reports/{path.name}" for path in (NOTEBOOKS / "reports").glob("*.ipynb")}
-    expected |= {f"specdehaze/{path.name}" for path in modules()}
-    assert expected <= names
-    assert not [name for name in names if name.startswith(("tests/", "nbs/", "data/"))]
+    expected |= {f"specdehaze/{path.name}" for path in (*modules(), PACKAGE / "__init__.py", PACKAGE / "_modidx.py")}
+    assert {name for name in names if ".dist-info/" not in name} == expected
+
+
+def test_source_archive_holds_what_the_checkout_does(built, tmp_path):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames() if archive.getmember(name).isfile()}
+    copy = copy_repository(tmp_path / "copy")
+    expected = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    assert {name for name in expected if not name.startswith(".")} <= names
+    assert not [name for name in names if "__pycache__" in name or ".ipynb_checkpoints" in name]
 
 
 def test_metadata_is_what_settings_say(run_python):
@@ -73,7 +87,6 @@ def test_installed_modules_import_from_another_folder(run_python, installed):
 
 
 def test_installed_package_finds_its_recordings(run_python, installed):
-    pytest.importorskip("specdehaze.corpus")
     script = (
         "from specdehaze.corpus import bundled_recordings, resource_folder\n"
         "print(resource_folder('data'), *(recording.path for recording in bundled_recordings()), sep='\\n')"
@@ -84,5 +97,4 @@ def test_installed_package_finds_its_recordings(run_python, installed):
 
 
 def test_installed_command_answers(run_python, installed):
-    pytest.importorskip("specdehaze.cli")
     assert "mmse_lsa" in run_python(str(installed / "bin" / "specdehaze"), "methods")
