@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KEPT_SUFFIXES', 'AUDIO_SUFFIXES', 'find_recordings', 'find_all', 'name_result', 'Job', 'plan_jobs', 'clean_jobs']
 
-# %% ../nbs/32_archive.ipynb #6e31da3d
+# %% ../nbs/32_archive.ipynb #b6274748
 import glob
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from pathlib import Path
 from .audio import AudioError
 from .dehazer import CleanedFile, Dehazer
 
-# %% ../nbs/32_archive.ipynb #d1d137cb
+# %% ../nbs/32_archive.ipynb #175caed7
 KEPT_SUFFIXES = (
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".webm", ".mka",
     ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64", ".g722",
 )  # formats that a result keeps
 AUDIO_SUFFIXES = (*KEPT_SUFFIXES, ".aac", ".wma")  # what a search takes; a file named outright may end in anything
 
-# %% ../nbs/32_archive.ipynb #01127b39
+# %% ../nbs/32_archive.ipynb #bc2b28fe
 def find_recordings(
     wanted: str | Path,  # a file, a folder, or a pattern with * ? [] **
     *,
@@ -46,33 +46,32 @@ def find_recordings(
         raise AudioError(f"{path}: no audio files {'in this folder' if path.is_dir() else 'match'}")
     return root, files
 
-# %% ../nbs/32_archive.ipynb #f24e4f64
+# %% ../nbs/32_archive.ipynb #f7f2415a
 def find_all(
     inputs: Iterable[str | Path],  # files, folders and patterns, see `find_recordings`
     *,
     leave_out: Path | None = None,  # a folder whose files are not taken
 ) -> dict[Path, Path | AudioError]:  # each file once, and its place in what was named; or a name, and what is wrong
     "All recordings that a user means, in order."
-    places: dict[Path, Path | AudioError] = {}
-    seen: set[Path] = set()
+    places: dict[Path, tuple[Path, Path | AudioError]] = {}
     for wanted in inputs:
         try:
             root, files = find_recordings(wanted, leave_out=leave_out)
             found = {file: file.relative_to(root) for file in files}
         except AudioError as error:
             found = {Path(wanted): error}
-        places |= {file: place for file, place in found.items() if file.resolve() not in seen}
-        seen |= {file.resolve() for file in found}
-    return places
+        for file, place in found.items():
+            places.setdefault(file.resolve(), (file, place))
+    return dict(places.values())
 
-# %% ../nbs/32_archive.ipynb #a1f24752
+# %% ../nbs/32_archive.ipynb #032f0d57
 def name_result(
     place: Path,  # of a recording
 ) -> Path:  # of its result
     "The same name, with .wav behind it unless its format can be kept."
     return place if place.name.lower().endswith(KEPT_SUFFIXES) else place.with_name(f"{place.name}.wav")
 
-# %% ../nbs/32_archive.ipynb #0ee58754
+# %% ../nbs/32_archive.ipynb #05cb8504
 @dataclass(frozen=True)
 class Job:
     "A file to clean, or why that cannot be."
@@ -81,7 +80,7 @@ class Job:
     target: Path | None = None  # None when there is a problem
     problem: str = ""
 
-# %% ../nbs/32_archive.ipynb #7579a263
+# %% ../nbs/32_archive.ipynb #93758cad
 def plan_jobs(
     inputs: Iterable[str | Path],  # files, folders and patterns, see `find_recordings`
     out: str | Path,  # folder for the results
@@ -91,8 +90,8 @@ def plan_jobs(
     Raises AudioError when `out` cannot be a folder, or a target would overwrite a source or get two results.
     """
     out = Path(out)
-    if not next(folder for folder in (out, *out.parents, Path.cwd()) if folder.exists()).is_dir():
-        raise AudioError(f"{out}: results go into a folder, and this is a file or inside one: choose another name")
+    if not next(path for path in (out, *out.parents) if path.exists()).is_dir():
+        raise AudioError(f"{out}: results go into a folder, but this is a file or lies in one; choose another name")
     found, taken = find_all(inputs, leave_out=out), {}
     jobs = [
         Job(file, problem=str(place)) if isinstance(place, AudioError) else Job(file, out / name_result(place))
@@ -108,7 +107,7 @@ def plan_jobs(
             raise AudioError(f"{both}: clean them into different folders")
     return jobs
 
-# %% ../nbs/32_archive.ipynb #c060d183
+# %% ../nbs/32_archive.ipynb #1e3c5ef2
 def clean_jobs(
     dehazer: Dehazer,  # that cleans
     jobs: Iterable[Job],  # from `plan_jobs`

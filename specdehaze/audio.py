@@ -6,7 +6,7 @@
 __all__ = ['to_db', 'from_db', 'level_db', 'mix_at_snr', 'Stft', 'resample', 'mel_bank', 'mel_to_linear', 'AudioError',
            'AudioInfo', 'AudioWriter', 'audio_info', 'read_audio', 'read_blocks', 'write_audio']
 
-# %% ../nbs/00_audio.ipynb #75825fe9
+# %% ../nbs/00_audio.ipynb #1500d937
 import math
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchaudio.functional import melscale_fbanks
 
-# %% ../nbs/00_audio.ipynb #c144d43e
+# %% ../nbs/00_audio.ipynb #5aad4cbd
 from .files import AudioError, AudioInfo, AudioWriter, audio_info, read_audio, read_blocks, write_audio
 
 _all_ = ["AudioError", "AudioInfo", "AudioWriter", "audio_info", "read_audio", "read_blocks", "write_audio"]
 
-# %% ../nbs/00_audio.ipynb #cf70220d
+# %% ../nbs/00_audio.ipynb #05153305
 def to_db(
     magnitude: Tensor,  # any shape, amplitude, full scale 1; complex too
     *,
@@ -29,21 +29,21 @@ def to_db(
     "Decibels of an amplitude, 20 log10, with a floor that keeps silence finite."
     return 20 * magnitude.abs().clamp(min=10 ** (floor_db / 20)).log10()
 
-# %% ../nbs/00_audio.ipynb #9f3bfab1
+# %% ../nbs/00_audio.ipynb #43eb4457
 def from_db(
     level: Tensor | float,  # dB
 ) -> Tensor | float:  # amplitude, full scale 1
     "Amplitude of a level in decibels, the inverse of `to_db`."
     return 10 ** (level / 20)
 
-# %% ../nbs/00_audio.ipynb #52173933
+# %% ../nbs/00_audio.ipynb #da335c20
 def level_db(
     waveform: Tensor,  # any shape: all of it is one clip
 ) -> Tensor:  # dB re full scale, a scalar
     "Root-mean-square level of a clip; silence and an empty clip have -120 dB."
     return to_db((waveform.double().square().sum() / max(waveform.numel(), 1)).sqrt()).to(waveform.dtype)
 
-# %% ../nbs/00_audio.ipynb #f43b22f3
+# %% ../nbs/00_audio.ipynb #661f0227
 def mix_at_snr(
     clean: Tensor,  # (..., samples): all of it is one clip
     disturbance: Tensor,  # (..., samples), same shape
@@ -58,7 +58,7 @@ def mix_at_snr(
     scaled = disturbance * (clean_power / disturbance_power).sqrt().mul(from_db(-snr_db)).to(disturbance.dtype)
     return clean + scaled, scaled
 
-# %% ../nbs/00_audio.ipynb #96c4a2f3
+# %% ../nbs/00_audio.ipynb #efce5155
 @dataclass(frozen=True)
 class Stft:
     "Short-time Fourier transform, periodic Hann window, and its inverse; frame t is centred on sample t * hop_length."
@@ -98,7 +98,7 @@ class Stft:
         window = torch.hann_window(self.n_fft, dtype=spectrum.real.dtype, device=spectrum.device)
         flat = spectrum.reshape(-1, *spectrum.shape[-2:])
         waveform = torch.istft(flat, self.n_fft, self.hop_length, window=window)
-        return waveform.reshape(*spectrum.shape[:-2], -1)[..., :length]
+        return waveform.reshape(*spectrum.shape[:-2], longest)[..., :length]
 
     def frequencies(
         self,
@@ -115,17 +115,22 @@ class Stft:
         "Time of the centre of each frame."
         return torch.arange(frames) * (self.hop_length / sample_rate)
 
-# %% ../nbs/00_audio.ipynb #d8811def
+# %% ../nbs/00_audio.ipynb #c2ccdca7
 def resample(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
     new_rate: int,  # Hz
 ) -> Tensor:  # (..., ceil(samples * new_rate / sample_rate))
-    "Change the sample rate in the Fourier domain, with the upper 5 % of the common band as transition; differentiable."
+    "Change the sample rate in the Fourier domain, the upper 5 % of the common band as transition. ValueError for rates not whole."
+    if not all(rate >= 1 and rate % 1 == 0 for rate in (sample_rate, new_rate)):
+        raise ValueError(f"sample rates must be whole numbers from 1 Hz on, not {sample_rate} and {new_rate}")
+    sample_rate, new_rate = int(sample_rate), int(new_rate)
     if sample_rate == new_rate:
         return waveform
     samples, common = waveform.shape[-1], math.gcd(sample_rate, new_rate)
     down, up = sample_rate // common, new_rate // common
+    if waveform.numel() == 0:
+        return waveform.new_zeros(*waveform.shape[:-1], -(-samples * up // down))
     periods = -(-(samples + sample_rate // 10) // down)
     kept = periods * min(down, up) // 2 + 1
     spectrum = torch.fft.rfft(pad(waveform, (0, periods * down - samples)))[..., :kept]
@@ -133,7 +138,7 @@ def resample(
     resampled = torch.fft.irfft(spectrum * torch.sin(limit * torch.pi / 2) ** 2, n=periods * up) * (up / down)
     return resampled[..., : -(-samples * up // down)]
 
-# %% ../nbs/00_audio.ipynb #8b03e6be
+# %% ../nbs/00_audio.ipynb #d9f99c42
 def mel_bank(
     n_fft: int,  # window of the spectrogram, samples
     sample_rate: int,  # Hz
@@ -142,7 +147,7 @@ def mel_bank(
     "Triangular bands, evenly spaced in mel = 2595 log10(1 + f / 700 Hz), up to sample_rate / 2 (O'Shaughnessy 1987)."
     return melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, n_mels, sample_rate).T
 
-# %% ../nbs/00_audio.ipynb #b2431139
+# %% ../nbs/00_audio.ipynb #61e1b5bb
 def mel_to_linear(
     mask: Tensor,  # (..., n_mels, time)
     bank: Tensor,  # (n_mels, freq), from `mel_bank`

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'dehaze', 'methods', 'spans', 'detect', 'parse_value', 'report']
 
-# %% ../nbs/43_cli.ipynb #4e0617de
+# %% ../nbs/43_cli.ipynb #ce16ed3f
 import json
 import sys
 from importlib.metadata import version
@@ -19,13 +19,13 @@ from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-# %% ../nbs/43_cli.ipynb #772dd721
+# %% ../nbs/43_cli.ipynb #5f111403
 app = typer.Typer(
     name="specdehaze", no_args_is_help=True, rich_markup_mode="rich",
     add_completion=False, pretty_exceptions_show_locals=False,
 )
 
-# %% ../nbs/43_cli.ipynb #480cf4e7
+# %% ../nbs/43_cli.ipynb #6f020aaf
 def _consoles() -> tuple[Console, Console]:  # for results, and for progress and complaints
     "Standard output and standard error, wide enough for whole lines when nobody watches."
     results, complaints = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -34,7 +34,7 @@ def _consoles() -> tuple[Console, Console]:  # for results, and for progress and
             console.width = 200
     return results, complaints
 
-# %% ../nbs/43_cli.ipynb #56613ed2
+# %% ../nbs/43_cli.ipynb #850971f1
 def _fail(
     message: str,  # what is wrong and what to do
     *,
@@ -44,14 +44,14 @@ def _fail(
     _consoles()[1].print(f"specdehaze: {message}", style="red", markup=False, soft_wrap=True)
     return typer.Exit(status)
 
-# %% ../nbs/43_cli.ipynb #e821e8be
+# %% ../nbs/43_cli.ipynb #98869aec
 def _say_version(wanted: bool) -> None:
     "Print the version and stop."
     if wanted:
         typer.echo(f"specdehaze {version('specdehaze')}")
         raise typer.Exit()
 
-# %% ../nbs/43_cli.ipynb #aa4bafb8
+# %% ../nbs/43_cli.ipynb #9ac64c57
 @app.callback()
 def _main(
     show_version: Annotated[
@@ -63,27 +63,28 @@ def _main(
     Try [bold]specdehaze dehaze noisy.wav --out cleaned[/bold] first, then [bold]specdehaze COMMAND --help[/bold].
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
-# %% ../nbs/43_cli.ipynb #b9711e24
+# %% ../nbs/43_cli.ipynb #eef091c5
 def _summary() -> Table:
     "The table of a run, empty."
     numbers = (Column(name, justify="right") for name in ("seconds", "dB before", "dB after", "RTF"))
     return Table("file", *numbers, "status")
 
-# %% ../nbs/43_cli.ipynb #baf9ffa5
+# %% ../nbs/43_cli.ipynb #1adbd0e3
 def _progress(console: Console) -> Progress:
     "A bar on standard error, or nothing when nobody watches."
     columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-# %% ../nbs/43_cli.ipynb #b7272383
+# %% ../nbs/43_cli.ipynb #f8b20abd
 def _reason(job: Any, error: Exception) -> str:
     "Why a job failed; an error that nobody foresaw comes with its type."
     foreseen = isinstance(error, (ValueError, OSError))
     return str(error).removeprefix(f"{job.source}: ") if foreseen else f"{type(error).__name__}: {error}"
 
-# %% ../nbs/43_cli.ipynb #d9ba8a0a
+# %% ../nbs/43_cli.ipynb #af0f0a5e
 def _row(job: Any, result: Any) -> tuple[Text | str, ...]:
     "What became of a job, as a line of the table."
     name = Text(str(job.source))
@@ -93,7 +94,7 @@ def _row(job: Any, result: Any) -> tuple[Text | str, ...]:
     note = "" if result.target.name == result.source.name else f", as {result.target.suffix}"
     return name, f"{result.seconds:.1f}", *levels, f"{result.real_time_factor:.4f}", f"cleaned{note}"
 
-# %% ../nbs/43_cli.ipynb #cd295a0c
+# %% ../nbs/43_cli.ipynb #6fd8e5d3
 def _clean_all(dehazer: Any, jobs: list) -> tuple[Table, int]:
     "Clean file after file; the summary, and how many failed."
     from specdehaze.archive import clean_jobs
@@ -114,7 +115,7 @@ def _clean_all(dehazer: Any, jobs: list) -> tuple[Table, int]:
     table.caption = f"{len(jobs) - failed} of {len(jobs)} cleaned"
     return table, failed
 
-# %% ../nbs/43_cli.ipynb #08c1cc4e
+# %% ../nbs/43_cli.ipynb #a8fd6383
 @app.command()
 def dehaze(
     inputs: Annotated[
@@ -153,7 +154,7 @@ def dehaze(
     _consoles()[0].print(table)
     raise typer.Exit(1 if failed else 0)
 
-# %% ../nbs/43_cli.ipynb #5f36a463
+# %% ../nbs/43_cli.ipynb #ae5b4626
 @app.command()
 def methods() -> None:
     "List the ways to clean."
@@ -164,7 +165,7 @@ def methods() -> None:
         table.add_row(method.name, method.kind, method.summary)
     _consoles()[0].print(table)
 
-# %% ../nbs/43_cli.ipynb #771dba22
+# %% ../nbs/43_cli.ipynb #0e08a242
 def _hum_facts(path: Path, place: Any) -> dict[str, Any]:
     "What there is to say about the hum of a file, or the error it gave, ready for JSON."
     from specdehaze.dehazer import hum_in_file
@@ -181,7 +182,7 @@ def _hum_facts(path: Path, place: Any) -> dict[str, Any]:
     levels = {str(k): round(float(level), 1) for k, level in zip(hum.harmonics, hum.levels_db)}
     return facts | {"fundamental": round(float(hum.fundamental), 3), "levels_db": levels}
 
-# %% ../nbs/43_cli.ipynb #73b4b81a
+# %% ../nbs/43_cli.ipynb #a8fee4ba
 def spans(
     numbers: list[int],  # in rising order
 ) -> str:  # such as "1-5 7 9-11"
@@ -194,7 +195,7 @@ def spans(
             runs.append([number])
     return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs)
 
-# %% ../nbs/43_cli.ipynb #549d8208
+# %% ../nbs/43_cli.ipynb #0e532160
 def _hum_row(facts: dict[str, Any]) -> tuple[Text | str, ...]:
     "A line of the table."
     if "error" in facts:
@@ -205,7 +206,7 @@ def _hum_row(facts: dict[str, Any]) -> tuple[Text | str, ...]:
     found = f"{facts['fundamental']:.2f} Hz", f"{facts['confidence']:.0f}", spans([int(k) for k in facts["levels_db"]])
     return Text(facts["file"]), *found, f"{facts['levels_db'][loudest]:.1f} dB at {loudest}"
 
-# %% ../nbs/43_cli.ipynb #610ccc5b
+# %% ../nbs/43_cli.ipynb #f66f56f5
 @app.command("detect-hum")
 def detect(
     inputs: Annotated[
@@ -232,7 +233,7 @@ def detect(
         _consoles()[0].print(table)
     raise typer.Exit(1 if any("error" in facts for facts in found) else 0)
 
-# %% ../nbs/43_cli.ipynb #de858a78
+# %% ../nbs/43_cli.ipynb #197d2d25
 class _PairsCommand(TyperCommand):
     "A command whose option `parameters` takes a key and a value, any number of times."
 
@@ -242,7 +243,7 @@ class _PairsCommand(TyperCommand):
                 parameter.nargs = 2
         super().__init__(*args, params=params, **options)
 
-# %% ../nbs/43_cli.ipynb #07ff0b73
+# %% ../nbs/43_cli.ipynb #3a7313f6
 def parse_value(
     text: str,  # as typed
 ) -> Any:  # number, true, false, null, list or object; any other text as it is
@@ -252,7 +253,7 @@ def parse_value(
     except json.JSONDecodeError:
         return text
 
-# %% ../nbs/43_cli.ipynb #445ec4e5
+# %% ../nbs/43_cli.ipynb #b726bc39
 @app.command(cls=_PairsCommand)
 def report(
     name: Annotated[str, typer.Argument(help="The report, such as clean_recordings.")],  # a template's name

@@ -7,7 +7,7 @@ __all__ = ['METHODS', 'Method', 'register', 'list_methods', 'unknown_name', 'fin
            'clean_by_mask', 'mask_method', 'merge_hums', 'survey_hum', 'hum_in_file', 'clean_by_hum', 'hum_method',
            'choose_device', 'Layers', 'Dehazer', 'CleanedFile']
 
-# %% ../nbs/30_dehazer.ipynb #6736e577
+# %% ../nbs/30_dehazer.ipynb #b257c342
 import difflib
 import math
 import statistics
@@ -30,7 +30,7 @@ from .hum import Hum, comb_hum, least_squares_hum, notch_hum
 from .hum_tracking import detect_hum, track_hum
 from .veil import estimate_veil
 
-# %% ../nbs/30_dehazer.ipynb #0c080fed
+# %% ../nbs/30_dehazer.ipynb #ebcc4bc0
 @dataclass(frozen=True)
 class Method:
     "A way to clean a recording, and what one has to know to run it in blocks."
@@ -44,10 +44,10 @@ class Method:
     survey: Callable[[Iterable[Tensor], int], Any] | None = None  # (all blocks, sample rate) -> state
     see: Callable[[Tensor, int], tuple[Tensor, Tensor]] | None = None  # (power, rate) -> veil power, transmission
 
-# %% ../nbs/30_dehazer.ipynb #6aea7ab4
+# %% ../nbs/30_dehazer.ipynb #692797ac
 METHODS: dict[str, Method] = {}  # every method by its name; `register` adds to it
 
-# %% ../nbs/30_dehazer.ipynb #cd96b025
+# %% ../nbs/30_dehazer.ipynb #4b9f8c78
 def register(
     method: Method,  # with a name of its own
 ) -> Method:  # the same
@@ -55,12 +55,12 @@ def register(
     METHODS[method.name] = method
     return method
 
-# %% ../nbs/30_dehazer.ipynb #7434ec3b
+# %% ../nbs/30_dehazer.ipynb #fe1ea423
 def list_methods() -> list[Method]:  # in the order they were registered
     "All registered methods."
     return list(METHODS.values())
 
-# %% ../nbs/30_dehazer.ipynb #c7bb9c6d
+# %% ../nbs/30_dehazer.ipynb #e535706b
 def unknown_name(
     what: str,  # is not there: "no method"
     wanted: str,  # the name that was asked for
@@ -71,7 +71,7 @@ def unknown_name(
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ValueError(f"{what} is called {wanted!r}: {hint}known are {', '.join(known) or 'none'}")
 
-# %% ../nbs/30_dehazer.ipynb #b26b2b5b
+# %% ../nbs/30_dehazer.ipynb #f37256a1
 def find_method(
     name: str,  # as in `list_methods`
 ) -> Method:  # of that name
@@ -80,7 +80,7 @@ def find_method(
         raise unknown_name("no method", name, METHODS)
     return METHODS[name]
 
-# %% ../nbs/30_dehazer.ipynb #9394fdfb
+# %% ../nbs/30_dehazer.ipynb #8d23257c
 def stft_for(
     sample_rate: int,  # Hz
 ) -> Stft:  # 32 ms window, 8 ms hop
@@ -90,7 +90,7 @@ def stft_for(
     hop_length = max(8, 8 * round(sample_rate / 1000))
     return Stft(4 * hop_length, hop_length)
 
-# %% ../nbs/30_dehazer.ipynb #63df621c
+# %% ../nbs/30_dehazer.ipynb #7d55428f
 def whole_steps(
     seconds: float,  # s, not negative
     sample_rate: int,  # Hz
@@ -99,7 +99,7 @@ def whole_steps(
     step = 60 * stft_for(sample_rate).hop_length
     return step * math.ceil(seconds * sample_rate / step)
 
-# %% ../nbs/30_dehazer.ipynb #d1406a52
+# %% ../nbs/30_dehazer.ipynb #52fe307a
 def see_veil(
     power: Tensor,  # (..., freq, time), mean over the channels
     sample_rate: int,  # Hz
@@ -111,7 +111,7 @@ def see_veil(
     veil = estimate_veil(power, frame_rate=sample_rate / stft.hop_length, bin_hertz=sample_rate / stft.n_fft)
     return veil, gain(power, veil)
 
-# %% ../nbs/30_dehazer.ipynb #da928e06
+# %% ../nbs/30_dehazer.ipynb #3c3dbc8e
 def clean_by_mask(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -125,7 +125,7 @@ def clean_by_mask(
     _, transmission = see(spectrum.abs().square().mean(-3), sample_rate)
     return stft.inverse(spectrum * transmission, waveform.shape[-1])
 
-# %% ../nbs/30_dehazer.ipynb #9dc049ed
+# %% ../nbs/30_dehazer.ipynb #64c218f1
 def mask_method(
     name: str,  # what users call it
     summary: str,  # one line
@@ -135,12 +135,12 @@ def mask_method(
     see = partial(see_veil, gain=gain)
     return Method(name, summary, "mask", partial(clean_by_mask, see=see), context_seconds=2.0, see=see)
 
-# %% ../nbs/30_dehazer.ipynb #aeced68a
+# %% ../nbs/30_dehazer.ipynb #12edb8e4
 register(mask_method("mmse_lsa", "masks steady noise and keeps speech natural (log-spectral amplitude)", mmse_lsa_gain))
 register(mask_method("wiener", "masks steady noise by the ratio of powers (Wiener)", wiener_gain))
 register(mask_method("spectral_gate", "opens where sound stands above the noise, shuts elsewhere", spectral_gate))
 
-# %% ../nbs/30_dehazer.ipynb #4115ead4
+# %% ../nbs/30_dehazer.ipynb #8c9ff19d
 def merge_hums(
     hums: list[Hum],  # what was found in the blocks of one recording
 ) -> Hum:  # not present when no block has a hum
@@ -157,7 +157,7 @@ def merge_hums(
     return replace(best, fundamental=statistics.median(float(hum.fundamental) for hum in family),
                    harmonics=tuple(heard), levels_db=tuple(means))
 
-# %% ../nbs/30_dehazer.ipynb #6ca64c5b
+# %% ../nbs/30_dehazer.ipynb #69a96390
 def survey_hum(
     blocks: Iterable[Tensor],  # each (channels, samples), the recording in order
     sample_rate: int,  # Hz
@@ -172,13 +172,13 @@ def survey_hum(
             break
     return merge_hums(hums)
 
-# %% ../nbs/30_dehazer.ipynb #06ca04e3
+# %% ../nbs/30_dehazer.ipynb #620485dc
 def _check_blocks(seconds: float) -> None:
     "Raise ValueError for a length that no block can have."
     if not 0 < seconds < math.inf:
         raise ValueError(f"block_seconds is a positive number of seconds, not {seconds}")
 
-# %% ../nbs/30_dehazer.ipynb #aa75294a
+# %% ../nbs/30_dehazer.ipynb #3fe09dd8
 def hum_in_file(
     path: str | Path,  # a recording of any length
     *,
@@ -189,7 +189,7 @@ def hum_in_file(
     sample_rate = audio_info(path).sample_rate
     return survey_hum(read_blocks(path, block_length=math.ceil(block_seconds * sample_rate)), sample_rate)
 
-# %% ../nbs/30_dehazer.ipynb #ac86ba63
+# %% ../nbs/30_dehazer.ipynb #97b873e0
 def clean_by_hum(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -200,12 +200,12 @@ def clean_by_hum(
     "Take the hum out, or leave a waveform without hum exactly as it is."
     return remove(waveform, sample_rate, hum) if hum.present else waveform.clone()
 
-# %% ../nbs/30_dehazer.ipynb #8b0f31c6
+# %% ../nbs/30_dehazer.ipynb #8bd561b4
 def _subtract(waveform: Tensor, sample_rate: int, hum: Hum) -> Tensor:
     "What is left when the tracked hum is subtracted."
     return waveform - track_hum(waveform, sample_rate, hum)
 
-# %% ../nbs/30_dehazer.ipynb #20db3192
+# %% ../nbs/30_dehazer.ipynb #1617b61f
 def hum_method(
     name: str,  # what users call it
     summary: str,  # one line
@@ -217,13 +217,13 @@ def hum_method(
     clean = partial(clean_by_hum, remove=remove)
     return Method(name, summary, kind, clean, context_seconds=2.0, block_seconds=15.0, survey=survey_hum)
 
-# %% ../nbs/30_dehazer.ipynb #23eb782e
+# %% ../nbs/30_dehazer.ipynb #f883f06e
 register(hum_method("hum", "subtracts mains hum, each harmonic followed in phase", _subtract, kind="coherent"))
 register(hum_method("notch", "filters out narrow bands at the hum's harmonics", notch_hum))
 register(hum_method("comb", "filters out every multiple of the hum's fundamental", comb_hum))
 register(hum_method("least_squares", "subtracts sines of constant amplitude at the hum's harmonics", least_squares_hum))
 
-# %% ../nbs/30_dehazer.ipynb #6555898b
+# %% ../nbs/30_dehazer.ipynb #78765706
 def _as_float(waveform: Tensor | numpy.ndarray) -> Tensor:
     "A waveform as (..., channels, samples) in float32, integers scaled to +-1. Raises AudioError when it is no sound."
     if not isinstance(waveform, Tensor):
@@ -242,7 +242,7 @@ def _as_float(waveform: Tensor | numpy.ndarray) -> Tensor:
         raise AudioError("the waveform holds NaN or infinity: repair it first, for instance with torch.nan_to_num")
     return torch.atleast_2d(tensor.detach().float())
 
-# %% ../nbs/30_dehazer.ipynb #507cccdc
+# %% ../nbs/30_dehazer.ipynb #d7832f7e
 def _in_kind(clean: Tensor, original: Tensor | numpy.ndarray) -> Tensor | numpy.ndarray:
     "A cleaned waveform with the shape, type, number format and device of the original."
     dtype = original.dtype if isinstance(original, Tensor) else getattr(torch, original.dtype.name)
@@ -254,7 +254,7 @@ def _in_kind(clean: Tensor, original: Tensor | numpy.ndarray) -> Tensor | numpy.
         return clean.to(device=original.device, dtype=dtype)
     return clean.cpu().to(dtype).numpy().astype(original.dtype, copy=False)
 
-# %% ../nbs/30_dehazer.ipynb #c0878467
+# %% ../nbs/30_dehazer.ipynb #1de3b1e5
 def choose_device(
     device: str = "auto",  # "cpu", "cuda", "cuda:1", …, or "auto": a GPU if there is one
 ) -> torch.device:  # checked to exist
@@ -266,7 +266,7 @@ def choose_device(
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} is not available here: try 'cpu' or 'auto'") from error
 
-# %% ../nbs/30_dehazer.ipynb #85732059
+# %% ../nbs/30_dehazer.ipynb #15e92d79
 @dataclass(frozen=True)
 class Layers:
     "A recording taken apart, as pictures want it; channels are one root mean power."
@@ -280,7 +280,7 @@ class Layers:
     hum_waveform: Tensor | None  # (channels, samples), what such a method takes out at full strength
     clean: Tensor  # (channels, samples), at the strength asked for
 
-# %% ../nbs/30_dehazer.ipynb #0f81f19e
+# %% ../nbs/30_dehazer.ipynb #674a9510
 class Dehazer:
     "Cleans sound by a method of the registry."
 
@@ -365,12 +365,12 @@ class Dehazer:
         _check_blocks(seconds)
         return _clean_file(self, Path(source), Path(target), block_seconds=seconds, progress=progress)
 
-# %% ../nbs/30_dehazer.ipynb #47b050f8
+# %% ../nbs/30_dehazer.ipynb #623e9472
 def _magnitude(waveform: Tensor, sample_rate: int) -> Tensor:
     "Root mean power over the channels on the grid of `stft_for`: (channels, samples) -> (freq, time)."
     return stft_for(sample_rate).forward(waveform).abs().square().mean(-3).sqrt()
 
-# %% ../nbs/30_dehazer.ipynb #738c3bf8
+# %% ../nbs/30_dehazer.ipynb #747580a9
 @torch.no_grad()
 def _take_apart(dehazer: Dehazer, noisy: Tensor, sample_rate: int) -> Layers:
     "The layers of (channels, samples): what a mask saw, or what another method took out."
@@ -389,7 +389,7 @@ def _take_apart(dehazer: Dehazer, noisy: Tensor, sample_rate: int) -> Layers:
     pictures = magnitude.cpu(), veil.cpu(), transmission.cpu()
     return Layers(sample_rate, hop_length, *pictures, hum, hum_waveform, mixed.cpu())
 
-# %% ../nbs/30_dehazer.ipynb #2ff3b688
+# %% ../nbs/30_dehazer.ipynb #53917a4d
 @dataclass(frozen=True)
 class CleanedFile:
     "What was done to a file."
@@ -408,7 +408,7 @@ class CleanedFile:
         "Seconds of work for a second of sound."
         return self.elapsed / max(self.seconds, 1e-9)
 
-# %% ../nbs/30_dehazer.ipynb #b240cb32
+# %% ../nbs/30_dehazer.ipynb #ba1ea19d
 class _Tally:
     "Counts the samples and the energy of chunks that pass through."
 
@@ -425,7 +425,7 @@ class _Tally:
     def level_db(self) -> float:
         return float(to_db(torch.tensor(self.energy / max(self.samples, 1)).sqrt()))
 
-# %% ../nbs/30_dehazer.ipynb #0511538f
+# %% ../nbs/30_dehazer.ipynb #925124c9
 @torch.no_grad()
 def _clean_file(
     dehazer: Dehazer, source: Path, target: Path, *, block_seconds: float, progress: Callable[[float], None]
@@ -441,9 +441,7 @@ def _clean_file(
             yield chunk
             progress(min(1.0, (heard.samples + written.samples) / max(work, 1)))
 
-    def blocks() -> Iterator[Tensor]:
-        return read_blocks(source, block_length=length)
-
+    blocks = partial(read_blocks, source, block_length=length)
     target.parent.mkdir(parents=True, exist_ok=True)
     writer = AudioWriter(target, info)
     state = dehazer._survey(tell(heard(blocks())), rate) if info.frames else None

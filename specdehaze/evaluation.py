@@ -7,7 +7,7 @@ __all__ = ['checked', 'si_sdr', 'psnr', 'log_spectral_distance', 'pesq_wb', 'sto
            'oracle_phase_sensitive_mask', 'pause_level_db', 'pause_spectrum', 'hum_line_level_db', 'evaluate_pair',
            'evaluate_alone', 'measure_speed', 'mean_interval', 'write_whole', 'write_table', 'read_table']
 
-# %% ../nbs/31_evaluation.ipynb #80bebdc4
+# %% ../nbs/31_evaluation.ipynb #0a81c7c3
 import csv
 import io
 import json
@@ -25,11 +25,11 @@ from torch.nn.functional import avg_pool1d
 
 from .audio import Stft, resample
 
-# %% ../nbs/31_evaluation.ipynb #295624b5
+# %% ../nbs/31_evaluation.ipynb #5789fc04
 if TYPE_CHECKING:
     from specdehaze.hum import Hum
 
-# %% ../nbs/31_evaluation.ipynb #b664b975
+# %% ../nbs/31_evaluation.ipynb #80b0b2b1
 def checked(
     *waveforms: Tensor,  # each (..., samples); arrays are welcome
 ) -> list[Tensor]:  # each (channels, samples), double precision, on the CPU
@@ -45,7 +45,7 @@ def checked(
         raise ValueError("cannot score a waveform that holds NaN or infinity")
     return tensors
 
-# %% ../nbs/31_evaluation.ipynb #ba39a28d
+# %% ../nbs/31_evaluation.ipynb #79a728ea
 def si_sdr(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean waveform
@@ -63,7 +63,7 @@ def si_sdr(
     score = torch.where(kept > 0, 10 * torch.log10(kept / error), -torch.inf)
     return float(score.mean())
 
-# %% ../nbs/31_evaluation.ipynb #160f583d
+# %% ../nbs/31_evaluation.ipynb #1e9bd204
 def psnr(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean waveform
@@ -72,7 +72,7 @@ def psnr(
     estimate, reference = checked(estimate, reference)
     return float(-10 * torch.log10((estimate - reference).square().mean(-1) + 1e-8).mean())
 
-# %% ../nbs/31_evaluation.ipynb #04bc0d69
+# %% ../nbs/31_evaluation.ipynb #fb954f5d
 def log_spectral_distance(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean waveform
@@ -85,7 +85,7 @@ def log_spectral_distance(
     estimate_db, reference_db = (20 * torch.log10(spectrum.clamp_min(floor)) for spectrum in spectra)
     return float((estimate_db - reference_db).square().mean(-2).sqrt().mean())
 
-# %% ../nbs/31_evaluation.ipynb #972069cd
+# %% ../nbs/31_evaluation.ipynb #38070a91
 def pesq_wb(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean voice
@@ -106,7 +106,7 @@ def pesq_wb(
             raise ValueError(f"PESQ needs a quarter of a second of speech in its reference: {error}") from error
     return float(np.mean(scores))
 
-# %% ../nbs/31_evaluation.ipynb #7631426c
+# %% ../nbs/31_evaluation.ipynb #fc4d0cba
 def stoi(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean voice
@@ -126,7 +126,7 @@ def stoi(
         raise ValueError("STOI needs about 0.4 s of speech in its reference")
     return float(np.mean(scores))
 
-# %% ../nbs/31_evaluation.ipynb #16e18c8e
+# %% ../nbs/31_evaluation.ipynb #41633582
 def dnsmos(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz; other rates than 16000 are resampled
@@ -144,7 +144,7 @@ def dnsmos(
     names = {"overall": "ovrl_mos", "signal": "sig_mos", "background": "bak_mos", "p808": "p808_mos"}
     return {name: float(np.mean([vote[key] for vote in votes])) for name, key in names.items()}
 
-# %% ../nbs/31_evaluation.ipynb #4469dff4
+# %% ../nbs/31_evaluation.ipynb #745effda
 def oracle_ratio_mask(
     clean: Tensor,  # (..., samples)
     noisy: Tensor,  # (..., samples)
@@ -157,7 +157,7 @@ def oracle_ratio_mask(
     mask = power / (power + noise_power).clamp_min(torch.finfo(power.dtype).tiny)
     return stft.inverse(mask * mixed, clean.shape[-1])
 
-# %% ../nbs/31_evaluation.ipynb #c33b0635
+# %% ../nbs/31_evaluation.ipynb #fad37f34
 def oracle_phase_sensitive_mask(
     clean: Tensor,  # (..., samples)
     noisy: Tensor,  # (..., samples)
@@ -170,7 +170,7 @@ def oracle_phase_sensitive_mask(
     mask = ((voice * mixed.conj()).real / power).clamp(0, 1)
     return stft.inverse(mask * mixed, clean.shape[-1])
 
-# %% ../nbs/31_evaluation.ipynb #ce0b1056
+# %% ../nbs/31_evaluation.ipynb #370c2ded
 def pause_level_db(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -186,7 +186,7 @@ def pause_level_db(
     pauses = guide[heard] <= torch.quantile(guide[heard], share)
     return float(10 * torch.log10(power[heard][pauses].mean().clamp_min(1e-12)))
 
-# %% ../nbs/31_evaluation.ipynb #428bd55e
+# %% ../nbs/31_evaluation.ipynb #27bdf485
 def pause_spectrum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -212,7 +212,7 @@ def pause_spectrum(
     mean = (power[heard] * pauses).sum(0) / pauses.sum(0)
     return torch.arange(len(mean)) * (sample_rate / length), mean * 2 / (length * window.square().sum())
 
-# %% ../nbs/31_evaluation.ipynb #fc315ed8
+# %% ../nbs/31_evaluation.ipynb #919c47cd
 def hum_line_level_db(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -229,7 +229,7 @@ def hum_line_level_db(
         total += max(float(power[line - 2:line + 3].sum()) - floor, 0.1 * floor)
     return 10 * math.log10(max(total, 1e-12))
 
-# %% ../nbs/31_evaluation.ipynb #58cc3986
+# %% ../nbs/31_evaluation.ipynb #d876f3e1
 def evaluate_pair(
     estimate: Tensor,  # (..., samples)
     reference: Tensor,  # (..., samples), the clean waveform
@@ -249,7 +249,7 @@ def evaluate_pair(
         row |= {f"dnsmos_{name}": vote for name, vote in dnsmos(estimate, sample_rate).items()}
     return row
 
-# %% ../nbs/31_evaluation.ipynb #7c2ca273
+# %% ../nbs/31_evaluation.ipynb #15712072
 def evaluate_alone(
     before: Tensor,  # (..., samples), the recording
     after: Tensor,  # (..., samples), the recording cleaned
@@ -270,7 +270,7 @@ def evaluate_alone(
             row |= {f"dnsmos_{key}_{name}": vote for key, vote in dnsmos(waveform, sample_rate).items()}
     return row
 
-# %% ../nbs/31_evaluation.ipynb #8eeeb686
+# %% ../nbs/31_evaluation.ipynb #58fd5f61
 def measure_speed(
     method: Callable[[Tensor, int], Tensor],  # takes a waveform and its sample rate
     waveform: Tensor,  # (..., samples)
@@ -290,7 +290,7 @@ def measure_speed(
         torch.set_num_threads(threads)
     return min(times[1:]) * sample_rate / waveform.shape[-1]
 
-# %% ../nbs/31_evaluation.ipynb #a4bc1a8e
+# %% ../nbs/31_evaluation.ipynb #1fa487ba
 def mean_interval(
     values: Sequence[float],  # one score a clip
     *,
@@ -305,7 +305,7 @@ def mean_interval(
     low, high = np.quantile(means, [0.025, 0.975], method="nearest")
     return float(values.mean()), float(low), float(high)
 
-# %% ../nbs/31_evaluation.ipynb #dd7fe0c8
+# %% ../nbs/31_evaluation.ipynb #ff4ca8b4
 def write_whole(
     path: str | Path,  # where the content is to stand; missing folders are made
     content: bytes,  # all of it
@@ -321,7 +321,7 @@ def write_whole(
         temporary.unlink(missing_ok=True)
     return path
 
-# %% ../nbs/31_evaluation.ipynb #5e586535
+# %% ../nbs/31_evaluation.ipynb #72d1fe73
 def write_table(
     rows: Sequence[dict],  # one dict a row, of text and numbers; numbers keep six digits
     path: str | Path,  # the CSV file; the settings go beside it as .json
@@ -339,7 +339,7 @@ def write_table(
     write_whole(Path(path).with_suffix(".json"), (json.dumps(settings, indent=1, ensure_ascii=False) + "\n").encode())
     return write_whole(path, text.getvalue().encode())
 
-# %% ../nbs/31_evaluation.ipynb #81d3faa4
+# %% ../nbs/31_evaluation.ipynb #1513dfe3
 def read_table(
     path: str | Path,  # a CSV file that `write_table` wrote
 ) -> list[dict]:  # one dict a row; numbers come back as floats, what a row lacked as ""

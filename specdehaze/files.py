@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AudioError', 'AudioInfo', 'audio_info', 'read_audio', 'read_blocks', 'AudioWriter', 'write_audio']
 
-# %% ../nbs/00_files.ipynb #eecd2b1d
+# %% ../nbs/00_files.ipynb #810a2656
 import math
 import os
 import re
@@ -21,11 +21,11 @@ import soxr
 import torch
 from torch import Tensor
 
-# %% ../nbs/00_files.ipynb #3e58af5c
+# %% ../nbs/00_files.ipynb #0ce53849
 class AudioError(ValueError):
     "A recording that cannot be read or written; the message names the file and says what to do."
 
-# %% ../nbs/00_files.ipynb #0cfdc1c5
+# %% ../nbs/00_files.ipynb #140121fc
 @dataclass(frozen=True)
 class AudioInfo:
     "What a file is: all that is needed to write another one like it."
@@ -38,7 +38,7 @@ class AudioInfo:
     encoding: str = ""  # "PCM_24", "VORBIS", "AAC"; empty: the usual one of the container
     engine: str = ""  # who reads it, "soundfile" or "ffmpeg"
 
-# %% ../nbs/00_files.ipynb #c35ad1d8
+# %% ../nbs/00_files.ipynb #cc62a044
 def _soundfile_info(
     path: Path,  # an existing file
 ) -> AudioInfo:
@@ -49,14 +49,14 @@ def _soundfile_info(
             raise AudioError(f"{path}: cut off, only {file.frames} samples are left of what it promises; copy it again")
         return AudioInfo(path, file.samplerate, file.channels, file.frames, file.format, file.subtype, "soundfile")
 
-# %% ../nbs/00_files.ipynb #28f15eb8
+# %% ../nbs/00_files.ipynb #ae48454a
 def _open_ffmpeg(
     path: Path,  # an existing file
 ) -> av.container.InputContainer:
     "Open a file by FFmpeg. G.722 has no header at all: only its suffix tells what it is."
     return av.open(str(path), format="g722" if path.suffix.lower() == ".g722" else None)
 
-# %% ../nbs/00_files.ipynb #709e71cd
+# %% ../nbs/00_files.ipynb #8befde71
 def _ffmpeg_chunks(
     path: Path,  # an existing file
     start: int = 0,  # first sample
@@ -78,7 +78,7 @@ def _ffmpeg_chunks(
             if position >= stop:
                 return
 
-# %% ../nbs/00_files.ipynb #39a7178f
+# %% ../nbs/00_files.ipynb #b0dcba10
 def _ffmpeg_info(
     path: Path,  # an existing file
 ) -> AudioInfo:
@@ -98,17 +98,34 @@ def _ffmpeg_info(
     if frames / rate < promised - 0.1:
         raise AudioError(f"{path}: cut off, {frames / rate:.2f} s are left of {promised:.2f} s; copy it again")
     return AudioInfo(path, rate, channels, frames, *form)
+# An Ogg file promises nothing at all, but it is a row of *pages*, and the last one carries a flag that says so.
 
-# %% ../nbs/00_files.ipynb #79dec346
+# %% ../nbs/00_files.ipynb #26147d06
+def _ends_as_ogg(
+    path: Path,  # an Ogg file
+) -> bool:
+    "Whether the last page is whole and flagged as the end of its stream (RFC 3533, section 6)."
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 65536))  # more than the longest page
+        page = file.read().rpartition(b"OggS")[2]
+    sizes = page[23 : 23 + page[22]] if len(page) > 22 else b""
+    return len(page) > 22 and page[1] & 4 > 0 and len(page) >= 23 + page[22] + sum(sizes)
+
+# %% ../nbs/00_files.ipynb #d2fb936d
 def audio_info(
     path: str | Path,  # a recording
 ) -> AudioInfo:  # rate, channels, exact length, container and encoding
     "Describe a recording. Raises AudioError if it is missing, empty, cut off or not audio."
     path = Path(path)
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file; check the name and the folder")
+    if not os.path.isfile(path):
+        found = "no file but something else" if os.path.exists(path) else "no such file"
+        raise AudioError(f"{path}: {'is a folder' if os.path.isdir(path) else found}; check the name and the folder")
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes); copy or record it again")
+    with path.open("rb") as file:
+        is_ogg = file.read(4) == b"OggS"
+    if is_ogg and not _ends_as_ogg(path):
+        raise AudioError(f"{path}: cut off, the page that ends an Ogg file is missing; copy it again")
     try:
         if path.suffix.lower() != ".g722":
             return _soundfile_info(path)
@@ -120,10 +137,10 @@ def audio_info(
         advice = "check what it is, or convert it to WAV"
         raise AudioError(f"{path}: not readable as audio ({error.strerror}); {advice}") from error
 
-# %% ../nbs/00_files.ipynb #e06ad942
+# %% ../nbs/00_files.ipynb #b43b96a5
 _PIECE = 65536  # samples that are decoded or encoded at a time
 
-# %% ../nbs/00_files.ipynb #a986728a
+# %% ../nbs/00_files.ipynb #f8fc7ca5
 def _soundfile_chunks(
     path: Path,  # an existing file
     start: int,  # first sample
@@ -140,7 +157,7 @@ def _soundfile_chunks(
             yield samples
             start += len(samples)
 
-# %% ../nbs/00_files.ipynb #f45d6eef
+# %% ../nbs/00_files.ipynb #06f8061d
 def _chunks(
     info: AudioInfo,  # the file
     start: int,  # first sample
@@ -162,16 +179,19 @@ def _chunks(
     if position < stop:
         raise AudioError(f"{info.path}: damaged after {position} of {stop} samples ({damage}); copy it again")
 
-# %% ../nbs/00_files.ipynb #60e21257
+# %% ../nbs/00_files.ipynb #2cf307c1
 def read_audio(
     path: str | Path,  # a recording
     *,
     start: int = 0,  # first sample to read, at the rate of the file
     frames: int | None = None,  # samples to read, at the rate of the file; None: to the end
     sample_rate: int | None = None,  # resample to this rate, Hz; None: keep the rate of the file
+    info: AudioInfo | None = None,  # as from `audio_info`; saves counting the samples of a compressed file again
 ) -> tuple[Tensor, int]:  # waveform (channels, samples), full scale 1, and its sample rate in Hz
-    "Read a recording, or a part of it. Raises AudioError as `audio_info` does, and for damage or NaN inside."
-    info = audio_info(path)
+    "Read a recording, or a part. Raises AudioError as `audio_info`, for damage or NaN inside; ValueError for counts < 0."
+    if start < 0 or (frames or 0) < 0 or (sample_rate is not None and sample_rate < 1):
+        raise ValueError(f"start={start}, frames={frames}, sample_rate={sample_rate}: none may be negative, nor the rate 0")
+    info = replace(info, path=Path(path)) if info else audio_info(path)
     start = min(start, info.frames)
     stop = info.frames if frames is None else min(start + frames, info.frames)
     waveform, position = torch.empty(info.channels, stop - start), 0
@@ -183,17 +203,18 @@ def read_audio(
     resampled = soxr.resample(waveform.T.numpy(), info.sample_rate, sample_rate)
     return torch.from_numpy(resampled).T.contiguous(), sample_rate
 
-# %% ../nbs/00_files.ipynb #0abd3cfb
+# %% ../nbs/00_files.ipynb #931386e4
 def read_blocks(
     path: str | Path,  # a recording of any length
     *,
     block_length: int,  # samples in a block; the last may be shorter
     overlap: int = 0,  # samples that a block shares with the one before
+    info: AudioInfo | None = None,  # as from `audio_info`; saves counting the samples of a compressed file again
 ) -> Iterator[Tensor]:  # blocks (channels, block_length)
     "Read a recording block by block, in memory that does not grow. Raises AudioError as `read_audio` does."
     if not 0 <= overlap < block_length:
         raise ValueError(f"overlap must be from 0 to block_length - 1 = {block_length - 1}, not {overlap}")
-    info = audio_info(path)
+    info = replace(info, path=Path(path)) if info else audio_info(path)
     block, filled, shared = torch.empty(info.channels, block_length), 0, 0
     for samples in _chunks(info, 0, info.frames):
         piece = torch.from_numpy(samples).T
@@ -208,7 +229,7 @@ def read_blocks(
     if filled > shared:
         yield block[:, :filled].clone()
 
-# %% ../nbs/00_files.ipynb #a97d7f81
+# %% ../nbs/00_files.ipynb #4e316bd8
 def _depth(
     encoding: str,  # such as "PCM_24", "ALAC_16", "ULAW"
 ) -> int | None:  # bits, None for encodings that take floats beyond full scale
@@ -218,7 +239,7 @@ def _depth(
     named = re.fullmatch(r"(?:PCM|ALAC|FLAC)_[SU]?(\d+)", encoding)
     return int(named[1]) if named else 16
 
-# %% ../nbs/00_files.ipynb #116c454a
+# %% ../nbs/00_files.ipynb #675db930
 def _to_integers(
     samples: numpy.ndarray,  # float, full scale 1
     bits: int,
@@ -228,7 +249,7 @@ def _to_integers(
     rounded = numpy.rint(samples.astype(numpy.float64) * full_scale).clip(-full_scale, full_scale - 1)
     return rounded.astype(numpy.int16) if bits == 16 else (rounded * 2.0 ** (32 - bits)).astype(numpy.int32)
 
-# %% ../nbs/00_files.ipynb #b6fb2684
+# %% ../nbs/00_files.ipynb #215eec3f
 _ENCODERS = {
     "AAC": ("aac", "fltp", 6, ()),
     "ALAC_16": ("alac", "s16p", 2, ()),
@@ -240,6 +261,7 @@ _ENCODERS = {
 }
 _MUXERS = {
     ".m4a": ("ipod", "AAC", "ALAC_16", "ALAC_24"),
+    ".m4b": ("ipod", "AAC", "ALAC_16", "ALAC_24"),
     ".mp4": ("mp4", "AAC", "ALAC_16", "ALAC_24"),
     ".webm": ("webm", "OPUS"),
     ".mka": ("matroska", "OPUS", "FLAC_16", "FLAC_24"),
@@ -248,7 +270,7 @@ _MUXERS = {
 _LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1")
 _SUFFIXES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "OPUS": "OGG", "SPH": "NIST"}
 
-# %% ../nbs/00_files.ipynb #657b340c
+# %% ../nbs/00_files.ipynb #5a75b56d
 def _form(
     path: Path,  # target
     like: AudioInfo,  # what it should be like
@@ -272,7 +294,7 @@ def _form(
     encoding = next(name for name in (like.encoding, deep, usual) if name and soundfile.check_format(kind, name))
     return replace(like, container=kind, encoding=encoding, engine="soundfile")
 
-# %% ../nbs/00_files.ipynb #19bec0e3
+# %% ../nbs/00_files.ipynb #3d639a5f
 class _FfmpegFile:
     "A file that FFmpeg encodes, with the `write` and `close` of a `soundfile.SoundFile`."
 
@@ -304,10 +326,10 @@ class _FfmpegFile:
         self.container.mux(self.stream.encode(None))
         self.container.close()
 
-# %% ../nbs/00_files.ipynb #8ff45ff7
+# %% ../nbs/00_files.ipynb #f6d76570
 _LAME_GAIN = 0.95  # of MP3 at sample rates below 32 kHz
 
-# %% ../nbs/00_files.ipynb #2ded3631
+# %% ../nbs/00_files.ipynb #069d23b3
 class AudioWriter:
     "Write a recording block by block: `with AudioWriter(target, audio_info(source)) as writer: writer.write(block)`."
 
@@ -318,7 +340,7 @@ class AudioWriter:
     ):
         "Raises AudioError if the target is the source, its folder is missing, or its suffix cannot be written."
         self.path = Path(path)
-        if like.path and self.path.exists() and like.path.exists() and self.path.samefile(like.path):
+        if like.path and os.path.exists(path) and like.path.exists() and self.path.samefile(like.path):
             raise AudioError(f"{path}: would overwrite its own source; choose another folder or name")
         if not self.path.parent.is_dir():
             raise AudioError(f"{path}: the folder {self.path.parent} does not exist; make it first")
@@ -328,7 +350,7 @@ class AudioWriter:
         self.frames = 0  # samples written so far
 
     def __enter__(self) -> "AudioWriter":
-        self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._temporary = self.path.with_name(f".{secrets.token_hex(4)}.part")
         try:
             self._file = self._open(self.form)
         except Exception as error:
@@ -351,9 +373,10 @@ class AudioWriter:
 
     def write(
         self,
-        waveform: Tensor,  # (channels, samples), full scale 1
+        waveform: Tensor | numpy.ndarray,  # (channels, samples), full scale 1
     ) -> None:
         "Append a block. Raises AudioError for another number of channels, for NaN, or if the disk is full."
+        waveform = torch.as_tensor(waveform)
         if waveform.ndim != 2 or waveform.shape[0] != self.form.channels:
             raise AudioError(f"{self.path}: expected ({self.form.channels}, samples), not {tuple(waveform.shape)}")
         if not waveform.isfinite().all():
@@ -381,10 +404,10 @@ class AudioWriter:
         finally:
             self._temporary.unlink(missing_ok=True)
 
-# %% ../nbs/00_files.ipynb #30679fdd
+# %% ../nbs/00_files.ipynb #351ec723
 def write_audio(
     path: str | Path,  # target; its suffix decides the container
-    waveform: Tensor,  # (channels, samples) or (samples), full scale 1
+    waveform: Tensor | numpy.ndarray,  # (channels, samples) or (samples), full scale 1
     sample_rate: int,  # Hz
     *,
     like: AudioInfo | None = None,  # keep container and encoding of this file, as far as the suffix allows

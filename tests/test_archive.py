@@ -1,9 +1,11 @@
 "Archives: which files are meant, where results go, and that one failure stays one failure."
 
+import av
+import numpy
 import pytest
 import torch
 
-from specdehaze.archive import clean_jobs, find_recordings, plan_jobs
+from specdehaze.archive import AUDIO_SUFFIXES, clean_jobs, find_all, find_recordings, plan_jobs
 from specdehaze.audio import AudioError, read_audio, write_audio
 from specdehaze.dehazer import CleanedFile, Dehazer, Method
 
@@ -38,11 +40,63 @@ def test_results_are_not_inputs_of_the_next_run(archive):
         ("in/**/*.mp3", ["out/sub/deep/c.mp3"]),
         ("in/sub/*", ["out/b.FLAC"]),
         ("in/take[1].wav", ["out/take[1].wav"]),
-        ("in/sub/notes.txt", ["out/notes.txt"]),
+        ("in/sub/notes.txt", ["out/notes.txt.wav"]),
     ],
 )
 def test_patterns_and_names(archive, pattern, expected):
     assert targets(pattern) == expected
+
+
+def write_aac(path, *, seconds: float = 1.0) -> None:
+    "A bare AAC stream, which is read but never written: noise at 16 kHz."
+    noise = 0.1 * numpy.random.default_rng(0).standard_normal((1, round(16_000 * seconds))).astype("float32")
+    with av.open(str(path), "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
+        frame.rate = 16_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_what_can_only_be_read_becomes_a_wav_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    write_aac("in/talk.AAC")
+    write_audio("in/talk.wav", 0.1 * torch.randn(1, 8000), 8000)
+    results = list(clean_jobs(Dehazer("wiener"), plan_jobs(["in"], "out")))
+    assert [type(result) for _, result in results] == [CleanedFile, CleanedFile]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["talk.AAC.wav", "talk.wav"]
+    (before, rate), (after, same) = read_audio("in/talk.AAC"), read_audio("out/talk.AAC.wav")
+    assert (after.shape, same) == (before.shape, rate) and after.square().mean() < before.square().mean() / 2
+
+
+@pytest.mark.parametrize("suffix", AUDIO_SUFFIXES)
+def test_every_format_that_is_searched_for_has_a_place_to_go(suffix, tmp_path):
+    (tmp_path / f"a{suffix}").touch()
+    (job,) = plan_jobs([tmp_path], "out")
+    rate = 16_000 if suffix == ".g722" else 48_000
+    write_audio(tmp_path / job.target.name, torch.zeros(1, 1000), rate)
+    assert (tmp_path / job.target.name).stat().st_size
+
+
+def test_a_result_never_takes_the_place_of_a_source_of_its_name(archive):
+    (archive / "in/sub/b.aac").touch()
+    (archive / "in/sub/b.aac.wav").touch()
+    with pytest.raises(AudioError, match="both become"):
+        plan_jobs(["in/sub"], "out")
+
+
+@pytest.mark.parametrize("out", ["in/a.wav", "in/a.wav/deeper/still"])
+def test_results_go_into_a_folder(archive, out):
+    with pytest.raises(AudioError, match="choose another name"):
+        plan_jobs(["in/sub"], out)
+
+
+def test_all_that_is_named_is_found_once(archive):
+    found = find_all(["in/sub", "absent", archive / "in/sub/b.FLAC", "in/sub/*.FLAC"])
+    places = [str(place) for place in found.values()]
+    assert [places[0], places[1]] == ["b.FLAC", "deep/c.mp3"]
+    assert len(found) == 3 and isinstance(list(found.values())[2], AudioError)
 
 
 def test_a_file_named_twice_is_cleaned_once(archive):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -147,6 +148,7 @@ def test_an_unforeseen_error_stops_one_file_only(recordings, monkeypatch):
     [
         (("in/phone.wav", "--out", "in"), "overwrite"),
         (("in", "--out", "in"), "overwrite"),
+        (("in/studio", "--out", "in/phone.wav"), "in/phone.wav: results go into a folder"),
         (("in/phone.wav", "--out", "out", "--method", "weiner"), "did you mean 'wiener'"),
         (("in/phone.wav", "--out", "out", "--device", "nowhere"), "'nowhere'"),
         (("in/phone.wav", "--out", "out", "--strength", "1.5"), "--strength"),
@@ -160,6 +162,27 @@ def test_a_call_that_makes_no_sense_does_nothing(recordings, arguments, reason):
     assert result.exit_code == 2 and reason in words(result.stderr) and result.stdout == ""
     assert not Path("out").exists()
     assert {path: path.read_bytes() for path in Path("in").rglob("*") if path.is_file()} == before
+
+
+def test_a_wav_in_place_of_what_cannot_be_written_is_told(recordings):
+    Path("in/phone.wav").rename("in/phone.sound")
+    result = run("dehaze", "in/phone.sound", "in/studio/deep.wav", "--out", "out")
+    assert result.exit_code == 0 and files_in(Path("out")) == {"phone.sound.wav", "deep.wav"}
+    assert re.search(r"phone\.sound .*cleaned, as \.wav", result.stdout)
+    assert re.search(r"deep\.wav .*cleaned *│?$", result.stdout, re.MULTILINE)
+    assert "talk.aac.wav" in run("dehaze", "--help").stdout
+
+
+def test_names_that_the_terminal_cannot_show_stop_nothing(recordings):
+    for name in ("Gespräch.wav", "музыка.wav", "müll.wav"):
+        Path(name).write_bytes(Path("in/phone.wav").read_bytes())
+    Path("müll.wav").write_bytes(b"")
+    for call in (["dehaze", "--out", "out"], ["detect-hum"]):
+        code = f"from specdehaze.cli import app; app({[*call, 'Gespräch.wav', 'музыка.wav', 'müll.wav']!a})"
+        environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, text=True)
+        assert done.returncode == 1 and "Gespr?ch.wav" in done.stdout and "Traceback" not in done.stderr, done.stderr
+    assert files_in(Path("out")) == {"Gespräch.wav", "музыка.wav"}
 
 
 def test_two_inputs_for_one_output(recordings):
@@ -190,6 +213,15 @@ def test_hum_is_told_from_no_hum(hums):
     result = run("detect-hum", "hum.wav", "quiet.wav")
     assert result.exit_code == 0
     assert re.search(r"hum\.wav\W+60\.0\d Hz", result.stdout) and re.search(r"quiet\.wav\W+no hum", result.stdout)
+
+
+def test_hum_in_folders_and_patterns(hums):
+    Path("notes.txt").write_text("no sound")
+    for call in (".", "*.wav"):
+        result = run("detect-hum", call, "hum.wav", "--json")
+        found = {Path(facts["file"]).name: facts["present"] for facts in json.loads(result.stdout)}
+        assert result.exit_code == 0 and found == {"hum.wav": True, "quiet.wav": False}
+    assert run("detect-hum", "*.flac").exit_code == 1
 
 
 def test_hum_as_json(hums):

@@ -23,6 +23,7 @@ from specdehaze.dehazer import (
     register,
     stft_for,
     survey_hum,
+    unknown_name,
 )
 from specdehaze.evaluation import si_sdr
 from specdehaze.hum import Hum
@@ -73,6 +74,18 @@ def test_sound_comes_back_in_kind(method, length, channels, rate, number, as_arr
     assert (type(clean), clean.dtype, clean.shape) == (type(given_sound), given_sound.dtype, given_sound.shape)
     assert torch.as_tensor(clean).double().isfinite().all()
     assert torch.equal(sound, before), "the input was changed"
+
+
+@pytest.mark.parametrize("number", ["<i2", ">i2", ">i4", "<f4", ">f4", ">f8"])
+@pytest.mark.parametrize("view", [numpy.s_[:, ::-1], numpy.s_[::-1, ::3], numpy.s_[0, ::-2], numpy.s_[:, 0:0]])
+def test_arrays_of_any_layout_and_byte_order(number, view):
+    plain = 0.1 * numpy.random.default_rng(0).standard_normal((2, 3000))
+    plain = plain * numpy.iinfo(number).max if "i" in number else plain
+    sound, native = plain.astype(number)[view], plain.astype(number[1:])[view].copy()
+    clean = Dehazer("wiener")(sound, 8000)
+    assert (clean.dtype, clean.shape) == (sound.dtype, sound.shape)
+    numpy.testing.assert_array_equal(clean, Dehazer("wiener")(native, 8000))
+    assert not clean.size or abs(clean).max() > 0
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -163,10 +176,17 @@ def test_layers_belong_together(method):
         torch.testing.assert_close(stft_for(16_000).inverse(spectrum, 48_000), layers.clean, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_layers_are_of_one_recording(method):
+    with pytest.raises(AudioError, match=r"one recording.*\(3, 1, 4000\)"):
+        Dehazer(method).layers(torch.randn(3, 1, 4000), 8000)
+
+
 @pytest.mark.parametrize(
     "sound, reason",
     [
         (torch.tensor(1.0), "single number"),
+        (numpy.array(1.0), "single number"),
         (torch.zeros(10, dtype=torch.uint8), "uint8"),
         (torch.zeros(10, dtype=torch.complex64), "complex64"),
         (torch.zeros(1000, 2), "transpose"),
@@ -189,6 +209,18 @@ def test_arguments_that_make_no_sense_are_refused():
         Dehazer()(torch.zeros(10), 0)
     with pytest.raises(ValueError, match="'nowhere'"):
         choose_device("nowhere")
+
+
+@pytest.mark.parametrize(
+    "wanted, known, message",
+    [
+        ("appel", ["apple", "pear"], "no fruit is called 'appel': did you mean 'apple'? known are apple, pear"),
+        ("xyz", ["apple"], "no fruit is called 'xyz': known are apple"),
+        ("xyz", [], "no fruit is called 'xyz': known are none"),
+    ],
+)
+def test_an_unknown_name_is_told_from_the_known(wanted, known, message):
+    assert str(unknown_name("no fruit", wanted, known)) == message
 
 
 def test_a_registered_method_is_found_and_used(monkeypatch):
@@ -236,6 +268,38 @@ def test_a_file_in_blocks_equals_the_whole(method, rate, tmp_path):
     assert (done.sample_rate, done.channels, done.seconds) == (rate, 2, noisy.shape[-1] / rate)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_in_memory_and_from_a_file_a_recording_is_cleaned_alike(method, tmp_path):
+    rate = 4000
+    sound = torch.cat([humming(33.0, rate), 0.5 * humming(33.0, rate)])
+    write_float(tmp_path / "a.wav", sound, rate)
+    dehazer = Dehazer(method, strength=0.8)
+    dehazer.dehaze_file(tmp_path / "a.wav", tmp_path / "b.wav")
+    in_memory = dehazer(sound, rate)
+    torch.testing.assert_close(in_memory, read_audio(tmp_path / "b.wav")[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(dehazer.layers(sound, rate).clean, in_memory, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_long_clip_equals_what_the_method_makes_of_it_at_once(method):
+    rate, known = 4000, METHODS[method]
+    sound = humming(40.0, rate)
+    at_once = known.clean(sound, rate, known.survey([sound], rate) if known.survey else None)
+    assert relative_db(Dehazer(method)(sound, rate) - at_once, sound) < (-40 if method in HUMS else -60)
+
+
+def test_a_long_clip_is_cleaned_in_blocks():
+    longest = []
+
+    def listen(waveform, rate, state):
+        longest.append(waveform.shape[-1])
+        return waveform
+
+    sound = torch.randn(2, 8000 * 60)
+    assert torch.equal(Dehazer(Method("listen", "", "mask", listen, context_seconds=1.0))(sound, 8000), sound)
+    assert len(longest) == 6 and max(longest) < 8000 * 13
+
+
 def write_float(path, sound, rate):
     "A 32-bit float wav, so that writing rounds nothing."
     soundfile.write(path, sound.T.numpy(), rate, subtype="FLOAT")
@@ -256,6 +320,16 @@ def test_the_shortest_files(method, samples, tmp_path):
     write_audio(tmp_path / "a.wav", 0.1 * torch.randn(2, samples), 8000)
     Dehazer(method).dehaze_file(tmp_path / "a.wav", tmp_path / "b.wav")
     assert read_audio(tmp_path / "b.wav")[0].shape == (2, samples)
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, math.nan, math.inf])
+def test_blocks_have_a_length(seconds, tmp_path):
+    write_audio(tmp_path / "a.wav", humming(1.0, 8000), 8000)
+    with pytest.raises(ValueError, match="block_seconds is a positive number"):
+        Dehazer().dehaze_file(tmp_path / "a.wav", tmp_path / "b.wav", block_seconds=seconds)
+    with pytest.raises(ValueError, match="block_seconds is a positive number"):
+        hum_in_file(tmp_path / "a.wav", block_seconds=seconds)
+    assert not (tmp_path / "b.wav").exists()
 
 
 def test_a_failing_method_leaves_no_file(tmp_path):
