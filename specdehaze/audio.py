@@ -6,7 +6,7 @@
 __all__ = ['to_db', 'from_db', 'level_db', 'mix_at_snr', 'Stft', 'resample', 'mel_bank', 'mel_to_linear', 'AudioError',
            'AudioInfo', 'AudioWriter', 'audio_info', 'read_audio', 'read_blocks', 'write_audio']
 
-# %% ../nbs/00_audio.ipynb #1500d937
+# %% ../nbs/00_audio.ipynb #0603950f
 import math
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchaudio.functional import melscale_fbanks
 
-# %% ../nbs/00_audio.ipynb #5aad4cbd
+# %% ../nbs/00_audio.ipynb #b46bc999
 from .files import AudioError, AudioInfo, AudioWriter, audio_info, read_audio, read_blocks, write_audio
 
 _all_ = ["AudioError", "AudioInfo", "AudioWriter", "audio_info", "read_audio", "read_blocks", "write_audio"]
 
-# %% ../nbs/00_audio.ipynb #05153305
+# %% ../nbs/00_audio.ipynb #c3546a14
 def to_db(
     magnitude: Tensor,  # any shape, amplitude, full scale 1; complex too
     *,
@@ -29,21 +29,21 @@ def to_db(
     "Decibels of an amplitude, 20 log10, with a floor that keeps silence finite."
     return 20 * magnitude.abs().clamp(min=10 ** (floor_db / 20)).log10()
 
-# %% ../nbs/00_audio.ipynb #43eb4457
+# %% ../nbs/00_audio.ipynb #eb8b2d10
 def from_db(
     level: Tensor | float,  # dB
 ) -> Tensor | float:  # amplitude, full scale 1
     "Amplitude of a level in decibels, the inverse of `to_db`."
     return 10 ** (level / 20)
 
-# %% ../nbs/00_audio.ipynb #da335c20
+# %% ../nbs/00_audio.ipynb #e8bb8dda
 def level_db(
     waveform: Tensor,  # any shape: all of it is one clip
 ) -> Tensor:  # dB re full scale, a scalar
     "Root-mean-square level of a clip; silence and an empty clip have -120 dB."
     return to_db((waveform.double().square().sum() / max(waveform.numel(), 1)).sqrt()).to(waveform.dtype)
 
-# %% ../nbs/00_audio.ipynb #661f0227
+# %% ../nbs/00_audio.ipynb #f94139a0
 def mix_at_snr(
     clean: Tensor,  # (..., samples): all of it is one clip
     disturbance: Tensor,  # (..., samples), same shape
@@ -58,7 +58,7 @@ def mix_at_snr(
     scaled = disturbance * (clean_power / disturbance_power).sqrt().mul(from_db(-snr_db)).to(disturbance.dtype)
     return clean + scaled, scaled
 
-# %% ../nbs/00_audio.ipynb #efce5155
+# %% ../nbs/00_audio.ipynb #f4d5d97b
 @dataclass(frozen=True)
 class Stft:
     "Short-time Fourier transform, periodic Hann window, and its inverse; frame t is centred on sample t * hop_length."
@@ -81,6 +81,9 @@ class Stft:
         padded = pad(waveform, (half, half + -waveform.shape[-1] % self.hop_length))
         window = torch.hann_window(self.n_fft, dtype=waveform.dtype, device=waveform.device)
         flat = padded.reshape(-1, padded.shape[-1])
+        if not len(flat):  # no channels, or an empty batch
+            frames = 1 + (padded.shape[-1] - self.n_fft) // self.hop_length
+            return torch.complex(flat, flat).new_zeros(*waveform.shape[:-1], half + 1, frames)
         spectrum = torch.stft(flat, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
         return spectrum.reshape(*waveform.shape[:-1], *spectrum.shape[-2:])
 
@@ -93,8 +96,8 @@ class Stft:
         longest = (spectrum.shape[-1] - 1) * self.hop_length
         if length > longest:
             raise ValueError(f"{spectrum.shape[-1]} frames hold at most {longest} samples, not {length}")
-        if length == 0:
-            return spectrum.real.sum(-2)[..., :0]
+        if length == 0 or not spectrum.numel():
+            return spectrum.real.new_zeros(*spectrum.shape[:-2], length)
         window = torch.hann_window(self.n_fft, dtype=spectrum.real.dtype, device=spectrum.device)
         flat = spectrum.reshape(-1, *spectrum.shape[-2:])
         waveform = torch.istft(flat, self.n_fft, self.hop_length, window=window)
@@ -115,13 +118,13 @@ class Stft:
         "Time of the centre of each frame."
         return torch.arange(frames) * (self.hop_length / sample_rate)
 
-# %% ../nbs/00_audio.ipynb #c2ccdca7
+# %% ../nbs/00_audio.ipynb #5d931694
 def resample(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
     new_rate: int,  # Hz
 ) -> Tensor:  # (..., ceil(samples * new_rate / sample_rate))
-    "Change the sample rate in the Fourier domain, the upper 5 % of the common band as transition. ValueError for rates not whole."
+    "Change the rate by Fourier transform, fading out the upper 5 %; differentiable. ValueError if no whole rates."
     if not all(rate >= 1 and rate % 1 == 0 for rate in (sample_rate, new_rate)):
         raise ValueError(f"sample rates must be whole numbers from 1 Hz on, not {sample_rate} and {new_rate}")
     sample_rate, new_rate = int(sample_rate), int(new_rate)
@@ -138,7 +141,7 @@ def resample(
     resampled = torch.fft.irfft(spectrum * torch.sin(limit * torch.pi / 2) ** 2, n=periods * up) * (up / down)
     return resampled[..., : -(-samples * up // down)]
 
-# %% ../nbs/00_audio.ipynb #d9f99c42
+# %% ../nbs/00_audio.ipynb #066e574e
 def mel_bank(
     n_fft: int,  # window of the spectrogram, samples
     sample_rate: int,  # Hz
@@ -147,7 +150,7 @@ def mel_bank(
     "Triangular bands, evenly spaced in mel = 2595 log10(1 + f / 700 Hz), up to sample_rate / 2 (O'Shaughnessy 1987)."
     return melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate / 2, n_mels, sample_rate).T
 
-# %% ../nbs/00_audio.ipynb #61e1b5bb
+# %% ../nbs/00_audio.ipynb #a13a211b
 def mel_to_linear(
     mask: Tensor,  # (..., n_mels, time)
     bank: Tensor,  # (n_mels, freq), from `mel_bank`

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AudioError', 'AudioInfo', 'audio_info', 'read_audio', 'read_blocks', 'AudioWriter', 'write_audio']
 
-# %% ../nbs/00_files.ipynb #810a2656
+# %% ../nbs/00_files.ipynb #43d30a7e
 import math
 import os
 import re
@@ -21,11 +21,11 @@ import soxr
 import torch
 from torch import Tensor
 
-# %% ../nbs/00_files.ipynb #0ce53849
+# %% ../nbs/00_files.ipynb #7049d880
 class AudioError(ValueError):
     "A recording that cannot be read or written; the message names the file and says what to do."
 
-# %% ../nbs/00_files.ipynb #140121fc
+# %% ../nbs/00_files.ipynb #8cf51ad4
 @dataclass(frozen=True)
 class AudioInfo:
     "What a file is: all that is needed to write another one like it."
@@ -38,7 +38,7 @@ class AudioInfo:
     encoding: str = ""  # "PCM_24", "VORBIS", "AAC"; empty: the usual one of the container
     engine: str = ""  # who reads it, "soundfile" or "ffmpeg"
 
-# %% ../nbs/00_files.ipynb #cc62a044
+# %% ../nbs/00_files.ipynb #6a79fae7
 def _soundfile_info(
     path: Path,  # an existing file
 ) -> AudioInfo:
@@ -49,14 +49,14 @@ def _soundfile_info(
             raise AudioError(f"{path}: cut off, only {file.frames} samples are left of what it promises; copy it again")
         return AudioInfo(path, file.samplerate, file.channels, file.frames, file.format, file.subtype, "soundfile")
 
-# %% ../nbs/00_files.ipynb #ae48454a
+# %% ../nbs/00_files.ipynb #d4b97c96
 def _open_ffmpeg(
     path: Path,  # an existing file
 ) -> av.container.InputContainer:
     "Open a file by FFmpeg. G.722 has no header at all: only its suffix tells what it is."
     return av.open(str(path), format="g722" if path.suffix.lower() == ".g722" else None)
 
-# %% ../nbs/00_files.ipynb #8befde71
+# %% ../nbs/00_files.ipynb #234b5c97
 def _ffmpeg_chunks(
     path: Path,  # an existing file
     start: int = 0,  # first sample
@@ -78,7 +78,7 @@ def _ffmpeg_chunks(
             if position >= stop:
                 return
 
-# %% ../nbs/00_files.ipynb #b0dcba10
+# %% ../nbs/00_files.ipynb #cbe91c3e
 def _ffmpeg_info(
     path: Path,  # an existing file
 ) -> AudioInfo:
@@ -98,9 +98,8 @@ def _ffmpeg_info(
     if frames / rate < promised - 0.1:
         raise AudioError(f"{path}: cut off, {frames / rate:.2f} s are left of {promised:.2f} s; copy it again")
     return AudioInfo(path, rate, channels, frames, *form)
-# An Ogg file promises nothing at all, but it is a row of *pages*, and the last one carries a flag that says so.
 
-# %% ../nbs/00_files.ipynb #26147d06
+# %% ../nbs/00_files.ipynb #aba63f5e
 def _ends_as_ogg(
     path: Path,  # an Ogg file
 ) -> bool:
@@ -108,10 +107,12 @@ def _ends_as_ogg(
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 65536))  # more than the longest page
         page = file.read().rpartition(b"OggS")[2]
-    sizes = page[23 : 23 + page[22]] if len(page) > 22 else b""
-    return len(page) > 22 and page[1] & 4 > 0 and len(page) >= 23 + page[22] + sum(sizes)
+    if len(page) < 23 or not page[1] & 4:
+        return False
+    sizes = page[23 : 23 + page[22]]  # of the segments
+    return len(page) >= 23 + page[22] + sum(sizes)
 
-# %% ../nbs/00_files.ipynb #d2fb936d
+# %% ../nbs/00_files.ipynb #5d08e63e
 def audio_info(
     path: str | Path,  # a recording
 ) -> AudioInfo:  # rate, channels, exact length, container and encoding
@@ -137,10 +138,10 @@ def audio_info(
         advice = "check what it is, or convert it to WAV"
         raise AudioError(f"{path}: not readable as audio ({error.strerror}); {advice}") from error
 
-# %% ../nbs/00_files.ipynb #b43b96a5
+# %% ../nbs/00_files.ipynb #7af1689c
 _PIECE = 65536  # samples that are decoded or encoded at a time
 
-# %% ../nbs/00_files.ipynb #f8fc7ca5
+# %% ../nbs/00_files.ipynb #de9274a5
 def _soundfile_chunks(
     path: Path,  # an existing file
     start: int,  # first sample
@@ -157,7 +158,7 @@ def _soundfile_chunks(
             yield samples
             start += len(samples)
 
-# %% ../nbs/00_files.ipynb #06f8061d
+# %% ../nbs/00_files.ipynb #273f50fd
 def _chunks(
     info: AudioInfo,  # the file
     start: int,  # first sample
@@ -179,7 +180,7 @@ def _chunks(
     if position < stop:
         raise AudioError(f"{info.path}: damaged after {position} of {stop} samples ({damage}); copy it again")
 
-# %% ../nbs/00_files.ipynb #2cf307c1
+# %% ../nbs/00_files.ipynb #996232bb
 def read_audio(
     path: str | Path,  # a recording
     *,
@@ -188,9 +189,9 @@ def read_audio(
     sample_rate: int | None = None,  # resample to this rate, Hz; None: keep the rate of the file
     info: AudioInfo | None = None,  # as from `audio_info`; saves counting the samples of a compressed file again
 ) -> tuple[Tensor, int]:  # waveform (channels, samples), full scale 1, and its sample rate in Hz
-    "Read a recording, or a part. Raises AudioError as `audio_info`, for damage or NaN inside; ValueError for counts < 0."
+    "Read a recording or a part. Raises AudioError as `audio_info` does, and for damage or NaN; ValueError below 0."
     if start < 0 or (frames or 0) < 0 or (sample_rate is not None and sample_rate < 1):
-        raise ValueError(f"start={start}, frames={frames}, sample_rate={sample_rate}: none may be negative, nor the rate 0")
+        raise ValueError(f"{path}: no {start=}, {frames=}, {sample_rate=}; counts start at 0 and rates at 1")
     info = replace(info, path=Path(path)) if info else audio_info(path)
     start = min(start, info.frames)
     stop = info.frames if frames is None else min(start + frames, info.frames)
@@ -203,7 +204,7 @@ def read_audio(
     resampled = soxr.resample(waveform.T.numpy(), info.sample_rate, sample_rate)
     return torch.from_numpy(resampled).T.contiguous(), sample_rate
 
-# %% ../nbs/00_files.ipynb #931386e4
+# %% ../nbs/00_files.ipynb #d93ad911
 def read_blocks(
     path: str | Path,  # a recording of any length
     *,
@@ -229,7 +230,7 @@ def read_blocks(
     if filled > shared:
         yield block[:, :filled].clone()
 
-# %% ../nbs/00_files.ipynb #4e316bd8
+# %% ../nbs/00_files.ipynb #3e95e850
 def _depth(
     encoding: str,  # such as "PCM_24", "ALAC_16", "ULAW"
 ) -> int | None:  # bits, None for encodings that take floats beyond full scale
@@ -239,7 +240,7 @@ def _depth(
     named = re.fullmatch(r"(?:PCM|ALAC|FLAC)_[SU]?(\d+)", encoding)
     return int(named[1]) if named else 16
 
-# %% ../nbs/00_files.ipynb #675db930
+# %% ../nbs/00_files.ipynb #40a08810
 def _to_integers(
     samples: numpy.ndarray,  # float, full scale 1
     bits: int,
@@ -249,7 +250,7 @@ def _to_integers(
     rounded = numpy.rint(samples.astype(numpy.float64) * full_scale).clip(-full_scale, full_scale - 1)
     return rounded.astype(numpy.int16) if bits == 16 else (rounded * 2.0 ** (32 - bits)).astype(numpy.int32)
 
-# %% ../nbs/00_files.ipynb #215eec3f
+# %% ../nbs/00_files.ipynb #f2d9b02f
 _ENCODERS = {
     "AAC": ("aac", "fltp", 6, ()),
     "ALAC_16": ("alac", "s16p", 2, ()),
@@ -270,7 +271,7 @@ _MUXERS = {
 _LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1")
 _SUFFIXES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "OPUS": "OGG", "SPH": "NIST"}
 
-# %% ../nbs/00_files.ipynb #5a75b56d
+# %% ../nbs/00_files.ipynb #aa05bbbb
 def _form(
     path: Path,  # target
     like: AudioInfo,  # what it should be like
@@ -294,7 +295,7 @@ def _form(
     encoding = next(name for name in (like.encoding, deep, usual) if name and soundfile.check_format(kind, name))
     return replace(like, container=kind, encoding=encoding, engine="soundfile")
 
-# %% ../nbs/00_files.ipynb #3d639a5f
+# %% ../nbs/00_files.ipynb #f184c4a7
 class _FfmpegFile:
     "A file that FFmpeg encodes, with the `write` and `close` of a `soundfile.SoundFile`."
 
@@ -326,10 +327,10 @@ class _FfmpegFile:
         self.container.mux(self.stream.encode(None))
         self.container.close()
 
-# %% ../nbs/00_files.ipynb #f6d76570
+# %% ../nbs/00_files.ipynb #1a227027
 _LAME_GAIN = 0.95  # of MP3 at sample rates below 32 kHz
 
-# %% ../nbs/00_files.ipynb #069d23b3
+# %% ../nbs/00_files.ipynb #c794ba3a
 class AudioWriter:
     "Write a recording block by block: `with AudioWriter(target, audio_info(source)) as writer: writer.write(block)`."
 
@@ -394,6 +395,7 @@ class AudioWriter:
         try:
             self._file.close()
             needs_sound = self.form.engine == "ffmpeg" or self.form.container in ("FLAC", "MP3")
+            needs_sound |= self.form.encoding == "OPUS"
             if kind is None and needs_sound and not self.frames:
                 raise ValueError("it cannot hold a recording of no samples")
             if kind is None:
@@ -404,7 +406,7 @@ class AudioWriter:
         finally:
             self._temporary.unlink(missing_ok=True)
 
-# %% ../nbs/00_files.ipynb #351ec723
+# %% ../nbs/00_files.ipynb #9e5a0654
 def write_audio(
     path: str | Path,  # target; its suffix decides the container
     waveform: Tensor | numpy.ndarray,  # (channels, samples) or (samples), full scale 1

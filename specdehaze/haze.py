@@ -8,7 +8,7 @@ __all__ = ['add_haze', 'dark_channel', 'estimate_airlight', 'estimate_transmissi
            'log_spectral_rule', 'posterior_ratio', 'decision_directed_snr', 'wiener_gain', 'mmse_lsa_gain',
            'spectral_gate']
 
-# %% ../nbs/01_haze.ipynb #c00cbc30
+# %% ../nbs/01_haze.ipynb #c9f00d11
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, avg_pool2d, max_pool2d, pad
 
-# %% ../nbs/01_haze.ipynb #7529ce45
+# %% ../nbs/01_haze.ipynb #3d4f49e8
 def add_haze(
     scene: Tensor,  # (..., channels, height, width), intensity
     transmission: Tensor,  # (..., height, width), 0 (nothing shows through) to 1 (clear)
@@ -27,7 +27,7 @@ def add_haze(
     transmission, airlight = transmission.unsqueeze(-3), airlight[..., None, None]
     return scene * transmission + airlight * (1 - transmission)
 
-# %% ../nbs/01_haze.ipynb #b9819c56
+# %% ../nbs/01_haze.ipynb #25d8f7a4
 def dark_channel(
     image: Tensor,  # (..., channels, height, width)
     patch: int = 15,  # side of the square patch, pixels, odd
@@ -41,7 +41,7 @@ def dark_channel(
         flat = max_pool2d(flat, side, stride=1, padding=(side[0] // 2, side[1] // 2))
     return -flat.reshape(inverted.shape)
 
-# %% ../nbs/01_haze.ipynb #843bb9cc
+# %% ../nbs/01_haze.ipynb #6d72f0a3
 def estimate_airlight(
     image: Tensor,  # (..., channels, height, width)
     dark: Tensor,  # (..., height, width), its dark channel
@@ -55,7 +55,7 @@ def estimate_airlight(
     brightest = candidates.sum(-2, keepdim=True).argmax(-1, keepdim=True)
     return candidates.gather(-1, brightest.expand(*candidates.shape[:-1], 1)).squeeze(-1)
 
-# %% ../nbs/01_haze.ipynb #9db7959a
+# %% ../nbs/01_haze.ipynb #6666586f
 def estimate_transmission(
     image: Tensor,  # (..., channels, height, width)
     airlight: Tensor,  # (..., channels), all above 0
@@ -66,7 +66,7 @@ def estimate_transmission(
     "Share of the light that comes through: 1 - strength * dark channel of I / A (He, Sun & Tang 2011, eq. 12)."
     return 1 - strength * dark_channel(image / airlight[..., None, None], patch)
 
-# %% ../nbs/01_haze.ipynb #5c2ee82b
+# %% ../nbs/01_haze.ipynb #a3257dd4
 def recover_scene(
     image: Tensor,  # (..., channels, height, width), hazy
     transmission: Tensor,  # (..., height, width)
@@ -78,7 +78,7 @@ def recover_scene(
     airlight = airlight[..., None, None]
     return (image - airlight) / transmission.clamp_min(floor).unsqueeze(-3) + airlight
 
-# %% ../nbs/01_haze.ipynb #f7242c26
+# %% ../nbs/01_haze.ipynb #72ed7c64
 def sliding_minimum(
     values: Tensor,  # (..., time)
     width: int,  # of the window, at most the length of `values`
@@ -91,7 +91,7 @@ def sliding_minimum(
         reach += step
     return values
 
-# %% ../nbs/01_haze.ipynb #306a4ad8
+# %% ../nbs/01_haze.ipynb #6e0e63f2
 def degrees_of_freedom(
     frames: float,  # how many are averaged (math.inf: the limit of Q / frames)
     overlap: float,  # share of a Hann window that it has in common with the next, 0 up to 1
@@ -104,7 +104,7 @@ def degrees_of_freedom(
         correlated += (1 - lag / frames) * rho**2
     return 2 * (1 if frames == math.inf else frames) / (1 + 2 * correlated)
 
-# %% ../nbs/01_haze.ipynb #7dc48c8f
+# %% ../nbs/01_haze.ipynb #5dc62130
 @lru_cache
 def minimum_bias(
     smoothing: int,  # L, frames in the average
@@ -119,7 +119,7 @@ def minimum_bias(
     exceeds = torch.special.gammaincc(torch.tensor(shape, dtype=torch.float64), shape * x)
     return 1 / torch.trapezoid(exceeds**independent, x).item()
 
-# %% ../nbs/01_haze.ipynb #3f7bb2d5
+# %% ../nbs/01_haze.ipynb #ac63b990
 def minimum_statistics(
     power: Tensor,  # (..., freq, time), squared magnitude
     *,
@@ -139,7 +139,7 @@ def minimum_statistics(
     missing = frames - floor.shape[-1]
     return pad(floor, (missing // 2, missing - missing // 2), mode="replicate").reshape(power.shape)
 
-# %% ../nbs/01_haze.ipynb #8649a2ac
+# %% ../nbs/01_haze.ipynb #8b55d7f2
 def wiener_rule(
     prior_snr: Tensor,  # xi, power ratio, any shape
     posterior_snr: Tensor,  # gamma, power ratio, same shape; not needed here, but all rules are called alike
@@ -147,7 +147,7 @@ def wiener_rule(
     "Linear gain with the least mean squared error: xi / (1 + xi) (Wiener 1949; Lim & Oppenheim 1979)."
     return prior_snr / (1 + prior_snr)
 
-# %% ../nbs/01_haze.ipynb #5304b70b
+# %% ../nbs/01_haze.ipynb #062c868d
 def exponential_integral(
     x: Tensor,  # positive, any shape
 ) -> Tensor:  # E1(x)
@@ -160,7 +160,7 @@ def exponential_integral(
     above = above / ((((large + 9.5733223454) * large + 25.6329561486) * large + 21.0996530827) * large + 3.9584969228)
     return torch.where(x < 1, below - small.log(), above * torch.exp(-large) / large)
 
-# %% ../nbs/01_haze.ipynb #951d126c
+# %% ../nbs/01_haze.ipynb #e965d1c8
 def log_spectral_rule(
     prior_snr: Tensor,  # xi, power ratio, any shape
     posterior_snr: Tensor,  # gamma, power ratio, same shape
@@ -169,7 +169,7 @@ def log_spectral_rule(
     wiener = prior_snr / (1 + prior_snr)
     return (wiener * torch.exp(exponential_integral(wiener * posterior_snr) / 2)).clamp_max(1)
 
-# %% ../nbs/01_haze.ipynb #31f90420
+# %% ../nbs/01_haze.ipynb #5bf9e699
 def posterior_ratio(
     noisy_power: Tensor,  # (..., freq, time), squared magnitude
     noise_power: Tensor,  # (..., freq, time), the veil, same unit
@@ -177,7 +177,7 @@ def posterior_ratio(
     "How far each bin stands over the noise: gamma = |Y|^2 / lambda."
     return (noisy_power / noise_power.clamp_min(torch.finfo(noise_power.dtype).tiny)).clamp_max(1e6)
 
-# %% ../nbs/01_haze.ipynb #dbb97570
+# %% ../nbs/01_haze.ipynb #88d1cae9
 def decision_directed_snr(
     noisy_power: Tensor,  # (..., freq, time), squared magnitude
     noise_power: Tensor,  # (..., freq, time), the veil, same unit
@@ -197,7 +197,7 @@ def decision_directed_snr(
         previous = rule(priors[-1], frame).square() * frame
     return torch.stack(priors, -1)
 
-# %% ../nbs/01_haze.ipynb #7c554436
+# %% ../nbs/01_haze.ipynb #c084c994
 def wiener_gain(
     noisy_power: Tensor,  # (..., freq, time), squared magnitude
     noise_power: Tensor,  # (..., freq, time), the veil, same unit
@@ -209,7 +209,7 @@ def wiener_gain(
     prior = decision_directed_snr(noisy_power, noise_power, rule=wiener_rule, smoothing=smoothing)
     return wiener_rule(prior, prior).clamp_min(floor)
 
-# %% ../nbs/01_haze.ipynb #7996aa96
+# %% ../nbs/01_haze.ipynb #bf87f91d
 def mmse_lsa_gain(
     noisy_power: Tensor,  # (..., freq, time), squared magnitude
     noise_power: Tensor,  # (..., freq, time), the veil, same unit
@@ -221,7 +221,7 @@ def mmse_lsa_gain(
     prior = decision_directed_snr(noisy_power, noise_power, rule=log_spectral_rule, smoothing=smoothing)
     return log_spectral_rule(prior, posterior_ratio(noisy_power, noise_power)).clamp_min(floor)
 
-# %% ../nbs/01_haze.ipynb #828a9a50
+# %% ../nbs/01_haze.ipynb #a5ded939
 def _box_mean(
     image: Tensor,  # (..., freq, time), not empty
     radius: tuple[int, int],  # half window, (bins, frames)
@@ -231,7 +231,7 @@ def _box_mean(
     window = tuple(2 * r + 1 for r in radius)
     return avg_pool2d(flat, window, stride=1, padding=radius, count_include_pad=False).reshape(image.shape)
 
-# %% ../nbs/01_haze.ipynb #16a8f5ba
+# %% ../nbs/01_haze.ipynb #f58a4513
 def spectral_gate(
     noisy_power: Tensor,  # (..., freq, time), squared magnitude
     noise_power: Tensor,  # (..., freq, time), the veil, same unit

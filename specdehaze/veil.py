@@ -6,7 +6,7 @@
 __all__ = ['box_filter', 'guided_filter', 'gaussian_blur', 'multi_scale_retinex', 'local_power', 'veil_error_db',
            'voice_presence', 'refine_veil', 'estimate_veil']
 
-# %% ../nbs/02_veil.ipynb #5e2ffff0
+# %% ../nbs/02_veil.ipynb #4c0d71c3
 import math
 
 import torch
@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from .haze import minimum_statistics
 
-# %% ../nbs/02_veil.ipynb #871ebccc
+# %% ../nbs/02_veil.ipynb #a9743424
 def _box_mean(
     image: Tensor,  # (..., freq, time)
     radius: tuple[int, int],  # half window, (bins, frames)
@@ -32,14 +32,14 @@ def _box_mean(
         image = sums * (share if axis == -1 else share.unsqueeze(-1))
     return image
 
-# %% ../nbs/02_veil.ipynb #4564349e
+# %% ../nbs/02_veil.ipynb #32b35e50
 def _widest(
     image: Tensor,  # of any floating-point type
 ) -> Tensor:  # in double precision, but on Apple GPUs, which have none, in single
     "The image in the best precision that its device has."
     return image.float() if image.device.type == "mps" else image.double()
 
-# %% ../nbs/02_veil.ipynb #11bfb4a1
+# %% ../nbs/02_veil.ipynb #0a87c8cd
 def box_filter(
     image: Tensor,  # (..., freq, time)
     radius: tuple[int, int],  # half window, (bins, frames); a window is 2 * radius + 1 wide
@@ -47,7 +47,7 @@ def box_filter(
     "Mean over a rectangle around each bin by running sums: the cost does not depend on the radius (Crow 1984)."
     return _box_mean(_widest(image), radius).to(image.dtype)
 
-# %% ../nbs/02_veil.ipynb #39500149
+# %% ../nbs/02_veil.ipynb #11b3dc68
 def guided_filter(
     guide: Tensor,  # (..., freq, time), whose edges are kept
     image: Tensor,  # (..., freq, time), what is smoothed; broadcasts against `guide`
@@ -69,7 +69,7 @@ def guided_filter(
     slope, offset = _box_mean(torch.stack([slope, mean_target - slope * mean_guide]), radius)
     return (slope * guide + offset).to(image.dtype)
 
-# %% ../nbs/02_veil.ipynb #a30d4ab1
+# %% ../nbs/02_veil.ipynb #2e157ef1
 def _blur_rows(
     cells: Tensor,  # (pictures, cells, columns), means over `cell` rows each, zero beyond the last row
     sigma: float,  # rows
@@ -84,14 +84,14 @@ def _blur_rows(
     weights = torch.special.ndtr(borders / max(sigma, 1e-9)).diff(dim=-1).to(cells)[:, None, :, None]  # area per cell
 
     def spread(values: Tensor) -> Tensor:
-        with cudnn.flags(enabled=cudnn.enabled, allow_tf32=False):  # graphics cards must not round to 10 bits
-            places = conv2d(values.unsqueeze(1), weights, padding=(reach, 0))  # (pictures, places in a cell, cells, columns)
+        with cudnn.flags(cudnn.enabled, deterministic=cudnn.deterministic, allow_tf32=False):  # no rounding to 10 bits
+            places = conv2d(values.unsqueeze(1), weights, padding=(reach, 0))  # (pictures, row of cell, cells, columns)
         return places.transpose(1, 2).flatten(1, 2)[:, :rows]
 
     inside = pad(cells.new_ones(rows), (0, -rows % cell)).reshape(1, -1, cell, 1).mean(2)
     return spread(cells) / spread(inside)
 
-# %% ../nbs/02_veil.ipynb #3a28ad7b
+# %% ../nbs/02_veil.ipynb #31aeda18
 def gaussian_blur(
     image: Tensor,  # (..., freq, time)
     sigma: tuple[float, float],  # standard deviation, (bins, frames); 0 leaves an axis as it is
@@ -105,7 +105,7 @@ def gaussian_blur(
     blurred = _blur_rows(cells, sigma[0], tall, rows)
     return _blur_rows(blurred.mT, sigma[1], wide, columns).mT.contiguous().reshape(image.shape)
 
-# %% ../nbs/02_veil.ipynb #4f7ec85e
+# %% ../nbs/02_veil.ipynb #93819932
 def multi_scale_retinex(
     magnitude: Tensor,  # (..., freq, time), linear, not negative: amplitude or power
     *,
@@ -125,7 +125,7 @@ def multi_scale_retinex(
     ]
     return torch.stack(logarithms).mean(0).exp()
 
-# %% ../nbs/02_veil.ipynb #d0c0426e
+# %% ../nbs/02_veil.ipynb #30b8bbfd
 def local_power(
     power: Tensor,  # (..., freq, time), squared magnitude
     *,
@@ -138,7 +138,7 @@ def local_power(
     steps = hertz / bin_hertz, seconds * frame_rate
     return box_filter(power, tuple(max(0, round((step - 1) / 2)) for step in steps)).clamp_min(0)
 
-# %% ../nbs/02_veil.ipynb #77c715e0
+# %% ../nbs/02_veil.ipynb #b449391d
 def veil_error_db(
     veil: Tensor,  # (..., freq, time), estimated noise power
     truth: Tensor,  # (..., freq, time), true noise power
@@ -149,7 +149,7 @@ def veil_error_db(
     floor = truth.mean((-2, -1), keepdim=True) * 10 ** (-floor_db / 10)
     return 10 * torch.log10(torch.maximum(veil, floor) / torch.maximum(truth, floor))
 
-# %% ../nbs/02_veil.ipynb #6285c0bf
+# %% ../nbs/02_veil.ipynb #4ab592c7
 def voice_presence(
     power: Tensor,  # (..., freq, time), squared magnitude
     veil: Tensor,  # (..., freq, time), noise power as known so far
@@ -162,7 +162,7 @@ def voice_presence(
     ratio = (power / veil.clamp_min(torch.finfo(veil.dtype).tiny)).clamp_max(100)  # beyond 20 dB there is no doubt
     return torch.sigmoid(_box_mean(ratio, radius) * (prior / (1 + prior)) - math.log(1 + prior))
 
-# %% ../nbs/02_veil.ipynb #ee843ab2
+# %% ../nbs/02_veil.ipynb #4914d866
 def refine_veil(
     power: Tensor,  # (..., freq, time), squared magnitude
     veil: Tensor,  # (..., freq, time), a first estimate of the noise power
@@ -179,7 +179,7 @@ def refine_veil(
         veil = gaussian_blur(filled, (30 / bin_hertz, 0.2 * frame_rate))
     return veil
 
-# %% ../nbs/02_veil.ipynb #87ea4fee
+# %% ../nbs/02_veil.ipynb #5da3d5d8
 def estimate_veil(
     power: Tensor,  # (..., freq, time), squared magnitude
     *,

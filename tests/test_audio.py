@@ -229,3 +229,23 @@ def test_first_and_last_row_take_the_outer_bands():
     mask = torch.arange(20.0)[:, None]
     rows = mel_to_linear(mask, mel_bank(512, 16000, 20))
     assert rows[0] == 0 and rows[-1] == 19
+
+
+@pytest.mark.parametrize("shape", [(0, 100), (2, 0, 100), (0, 0), (2, 0)])
+def test_no_channels_and_no_samples_give_empty_results(shape):
+    stft, waveform = Stft(), torch.zeros(shape)
+    spectrum = stft.forward(waveform)
+    assert spectrum.shape == (*shape[:-1], 257, 1 + math.ceil(shape[-1] / 128)) and spectrum.is_complex()
+    assert stft.inverse(spectrum, shape[-1]).shape == shape
+    assert resample(waveform, 16000, 8000).shape == (*shape[:-1], shape[-1] // 2)
+
+
+@pytest.mark.parametrize("rates", [(16000, 0), (0, 16000), (16000, -1), (44100.5, 16000), (16000, math.nan)])
+def test_rates_that_are_none_are_refused(rates):
+    with pytest.raises(ValueError, match="whole numbers"):
+        resample(torch.zeros(100), *rates)
+
+
+def test_whole_rates_may_be_floats():
+    waveform = noise(441)
+    assert torch.equal(resample(waveform, 44100.0, 16000), resample(waveform, 44100, 16000))

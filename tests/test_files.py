@@ -67,6 +67,7 @@ def test_rewriting_keeps_everything(tmp_path, container, encoding, lossless, sam
         *[("m4a", f"ALAC_{bits}", 44100, channels, 80) for bits in (16, 24) for channels in (1, 2)],
         *[("mka", f"FLAC_{bits}", 44100, channels, 80) for bits in (16, 24) for channels in (1, 2, 3, 4, 5, 6)],
         *[("webm", "OPUS", 48000, channels, 15) for channels in (1, 2)],
+        ("m4b", "AAC", 22050, 2, 15),
         ("mp4", "AAC", 22050, 2, 15), ("mka", "OPUS", 48000, 2, 15), ("g722", "ADPCM_G722", 16000, 1, 15),
     ],
 )
@@ -121,10 +122,10 @@ def test_no_samples_at_all(tmp_path, suffix):
     assert list(read_blocks(tmp_path / f"a.{suffix}", block_length=10)) == []
 
 
-@pytest.mark.parametrize("suffix", ["m4a", "webm", "g722", "mp3", "flac"])
+@pytest.mark.parametrize("suffix", ["m4a", "webm", "opus", "g722", "mp3", "flac"])
 def test_containers_that_cannot_be_empty_say_so(tmp_path, suffix):
     with pytest.raises(AudioError, match="no samples"):
-        write_audio(tmp_path / f"a.{suffix}", torch.zeros(1, 0), 48000 if suffix == "webm" else 16000)
+        write_audio(tmp_path / f"a.{suffix}", torch.zeros(1, 0), 48000 if suffix in ("webm", "opus") else 16000)
     assert os.listdir(tmp_path) == []
 
 
@@ -231,7 +232,7 @@ def damaged(folder: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     "kind, says",
     [
-        ("missing", "no such file"), ("folder", "no such file"), ("empty", "empty"), ("empty-m4a", "empty"),
+        ("missing", "no such file"), ("folder", "is a folder"), ("empty", "empty"), ("empty-m4a", "empty"),
         ("empty-g722", "empty"),
         ("text", "not readable"), ("text-flac", "no audio"), ("text-m4a", "not readable"),
         ("random-ogg", "not readable"),
@@ -239,6 +240,7 @@ def damaged(folder: Path, kind: str) -> Path:
         ("cut-aiff", "cut off"),
         ("cut-w64", "cut off"), ("cut-rf64", "cut off"), ("cut-flac", "copy it again"), ("cut-mp3", "copy it again"),
         ("cut-m4a", "not readable"), ("cut-mka", "cut off"), ("cut-webm", "cut off"), ("cut-au", "cut off"),
+        ("cut-ogg", "cut off"), ("cut-opus", "cut off"),
     ],
 )
 def test_broken_files_are_named_with_the_reason(tmp_path, kind, says):
@@ -347,3 +349,45 @@ def test_lossy_containers_keep_the_level(tmp_path, suffix, rate):
     write_audio(tmp_path / f"tone.{suffix}", tone, rate)
     back, _ = read_audio(tmp_path / f"tone.{suffix}")
     assert float((back * tone).sum() / tone.square().sum()) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "opus"])
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.9, 0.999])
+def test_an_ogg_file_cut_anywhere_is_noticed(tmp_path, suffix, kept):
+    write_audio(tmp_path / f"a.{suffix}", tone(240000, 1, 48000), 48000)
+    whole = (tmp_path / f"a.{suffix}").read_bytes()
+    (tmp_path / f"b.{suffix}").write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(AudioError, match="cut off"):
+        audio_info(tmp_path / f"b.{suffix}")
+
+
+@pytest.mark.parametrize("wrong", [{"start": -5}, {"frames": -5}, {"sample_rate": 0}])
+def test_negative_counts_are_refused_before_reading(tmp_path, wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}={next(iter(wrong.values()))}"):
+        read_audio(tmp_path / "missing.wav", **wrong)
+
+
+def test_a_pipe_is_no_recording(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match="something else"):
+        read_audio(tmp_path / "a.wav")
+
+
+def test_an_array_is_written_like_a_tensor(tmp_path):
+    write_audio(tmp_path / "a.wav", tone(100).numpy(), 8000)
+    write_audio(tmp_path / "b.wav", tone(100), 8000)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+def test_the_longest_name_is_no_longer_while_it_is_written(tmp_path):
+    target = tmp_path / f"{'a' * 251}.wav"
+    write_audio(target, tone(100), 8000)
+    assert os.listdir(tmp_path) == [target.name]
+
+
+def test_a_known_file_is_not_counted_again(tmp_path, monkeypatch):
+    write_audio(tmp_path / "a.m4a", tone(5000), 16000)
+    info, (whole, _) = audio_info(tmp_path / "a.m4a"), read_audio(tmp_path / "a.m4a")
+    monkeypatch.setattr("specdehaze.files.audio_info", None)
+    assert torch.equal(read_audio(tmp_path / "a.m4a", info=info)[0], whole)
+    assert torch.equal(torch.cat(list(read_blocks(tmp_path / "a.m4a", block_length=999, info=info)), dim=1), whole)
