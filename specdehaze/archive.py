@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KEPT_SUFFIXES', 'AUDIO_SUFFIXES', 'find_recordings', 'find_all', 'name_result', 'Job', 'plan_jobs', 'clean_jobs']
 
-# %% ../nbs/32_archive.ipynb #b6274748
+# %% ../nbs/32_archive.ipynb #1b664806
 import glob
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from pathlib import Path
 from .audio import AudioError
 from .dehazer import CleanedFile, Dehazer
 
-# %% ../nbs/32_archive.ipynb #175caed7
+# %% ../nbs/32_archive.ipynb #507ebf19
 KEPT_SUFFIXES = (
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".webm", ".mka",
     ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64", ".g722",
 )  # formats that a result keeps
 AUDIO_SUFFIXES = (*KEPT_SUFFIXES, ".aac", ".wma")  # what a search takes; a file named outright may end in anything
 
-# %% ../nbs/32_archive.ipynb #bc2b28fe
+# %% ../nbs/32_archive.ipynb #f6622f4c
 def find_recordings(
     wanted: str | Path,  # a file, a folder, or a pattern with * ? [] **
     *,
@@ -46,7 +46,7 @@ def find_recordings(
         raise AudioError(f"{path}: no audio files {'in this folder' if path.is_dir() else 'match'}")
     return root, files
 
-# %% ../nbs/32_archive.ipynb #f7f2415a
+# %% ../nbs/32_archive.ipynb #a6bca031
 def find_all(
     inputs: Iterable[str | Path],  # files, folders and patterns, see `find_recordings`
     *,
@@ -64,14 +64,14 @@ def find_all(
             places.setdefault(file.resolve(), (file, place))
     return dict(places.values())
 
-# %% ../nbs/32_archive.ipynb #032f0d57
+# %% ../nbs/32_archive.ipynb #2e5597a0
 def name_result(
     place: Path,  # of a recording
 ) -> Path:  # of its result
     "The same name, with .wav behind it unless its format can be kept."
     return place if place.name.lower().endswith(KEPT_SUFFIXES) else place.with_name(f"{place.name}.wav")
 
-# %% ../nbs/32_archive.ipynb #05cb8504
+# %% ../nbs/32_archive.ipynb #57719338
 @dataclass(frozen=True)
 class Job:
     "A file to clean, or why that cannot be."
@@ -80,14 +80,15 @@ class Job:
     target: Path | None = None  # None when there is a problem
     problem: str = ""
 
-# %% ../nbs/32_archive.ipynb #93758cad
+# %% ../nbs/32_archive.ipynb #f25fcd30
 def plan_jobs(
     inputs: Iterable[str | Path],  # files, folders and patterns, see `find_recordings`
     out: str | Path,  # folder for the results
 ) -> list[Job]:  # in order, each file once
     """Decide what goes where.
 
-    Raises AudioError when `out` cannot be a folder, or a target would overwrite a source or get two results.
+    Of two sources for one target the later one is a problem. Raises AudioError when `out` cannot be a folder, or a
+    target would overwrite a source.
     """
     out = Path(out)
     if not next(path for path in (out, *out.parents) if path.exists()).is_dir():
@@ -98,16 +99,16 @@ def plan_jobs(
         for file, place in found.items()
     ]
     sources = {file.resolve() for file in found}
-    for job in jobs:
+    for number, job in enumerate(jobs):
         target = job.target.resolve() if job.target else None
         if target in sources:
             raise AudioError(f"{target}: a result would overwrite this recording: choose another output folder")
         if target and (other := taken.setdefault(target, job.source)) != job.source:
-            both = f"{other} and {job.source} would both become {job.target}"
-            raise AudioError(f"{both}: clean them into different folders")
+            both = f"{other} and this recording would both become {job.target}"
+            jobs[number] = Job(job.source, problem=f"{both}: clean it into another folder")
     return jobs
 
-# %% ../nbs/32_archive.ipynb #1e3c5ef2
+# %% ../nbs/32_archive.ipynb #514bac8c
 def clean_jobs(
     dehazer: Dehazer,  # that cleans
     jobs: Iterable[Job],  # from `plan_jobs`

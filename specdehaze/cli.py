@@ -5,9 +5,13 @@
 # %% auto #0
 __all__ = ['app', 'dehaze', 'methods', 'spans', 'detect', 'parse_value', 'report']
 
-# %% ../nbs/43_cli.ipynb #ce16ed3f
+# %% ../nbs/43_cli.ipynb #3d6c1cb2
 import json
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,15 +21,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-# %% ../nbs/43_cli.ipynb #5f111403
-app = typer.Typer(
-    name="specdehaze", no_args_is_help=True, rich_markup_mode="rich",
-    add_completion=False, pretty_exceptions_show_locals=False,
-)
-
-# %% ../nbs/43_cli.ipynb #6f020aaf
+# %% ../nbs/43_cli.ipynb #d439108c
 def _consoles() -> tuple[Console, Console]:  # for results, and for progress and complaints
     "Standard output and standard error, wide enough for whole lines when nobody watches."
     results, complaints = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -34,7 +32,7 @@ def _consoles() -> tuple[Console, Console]:  # for results, and for progress and
             console.width = 200
     return results, complaints
 
-# %% ../nbs/43_cli.ipynb #850971f1
+# %% ../nbs/43_cli.ipynb #652c3ccd
 def _fail(
     message: str,  # what is wrong and what to do
     *,
@@ -44,14 +42,46 @@ def _fail(
     _consoles()[1].print(f"specdehaze: {message}", style="red", markup=False, soft_wrap=True)
     return typer.Exit(status)
 
-# %% ../nbs/43_cli.ipynb #98869aec
+# %% ../nbs/43_cli.ipynb #de8a5eff
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    "While this lasts, SIGTERM and SIGHUP raise KeyboardInterrupt, where nobody has asked for anything else."
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+
+# %% ../nbs/43_cli.ipynb #86391320
+class _Commands(TyperGroup):
+    "The commands, and how they end when they are interrupted."
+
+    def invoke(self, context: Any) -> Any:
+        try:
+            with _stoppable():
+                return super().invoke(context)
+        except KeyboardInterrupt:
+            raise _fail("interrupted", status=130) from None
+
+# %% ../nbs/43_cli.ipynb #ae599a37
+app = typer.Typer(
+    name="specdehaze", cls=_Commands, no_args_is_help=True, rich_markup_mode="rich",
+    add_completion=False, pretty_exceptions_show_locals=False,
+)
+
+# %% ../nbs/43_cli.ipynb #805f1d60
 def _say_version(wanted: bool) -> None:
     "Print the version and stop."
     if wanted:
         typer.echo(f"specdehaze {version('specdehaze')}")
         raise typer.Exit()
 
-# %% ../nbs/43_cli.ipynb #9ac64c57
+# %% ../nbs/43_cli.ipynb #17e30b51
 @app.callback()
 def _main(
     show_version: Annotated[
@@ -66,25 +96,25 @@ def _main(
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
-# %% ../nbs/43_cli.ipynb #eef091c5
+# %% ../nbs/43_cli.ipynb #401ae1c0
 def _summary() -> Table:
     "The table of a run, empty."
     numbers = (Column(name, justify="right") for name in ("seconds", "dB before", "dB after", "RTF"))
     return Table("file", *numbers, "status")
 
-# %% ../nbs/43_cli.ipynb #1adbd0e3
+# %% ../nbs/43_cli.ipynb #769d53aa
 def _progress(console: Console) -> Progress:
     "A bar on standard error, or nothing when nobody watches."
     columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-# %% ../nbs/43_cli.ipynb #f8b20abd
+# %% ../nbs/43_cli.ipynb #f4543a3b
 def _reason(job: Any, error: Exception) -> str:
     "Why a job failed; an error that nobody foresaw comes with its type."
     foreseen = isinstance(error, (ValueError, OSError))
     return str(error).removeprefix(f"{job.source}: ") if foreseen else f"{type(error).__name__}: {error}"
 
-# %% ../nbs/43_cli.ipynb #af0f0a5e
+# %% ../nbs/43_cli.ipynb #ee4672b0
 def _row(job: Any, result: Any) -> tuple[Text | str, ...]:
     "What became of a job, as a line of the table."
     name = Text(str(job.source))
@@ -92,9 +122,10 @@ def _row(job: Any, result: Any) -> tuple[Text | str, ...]:
         return name, "", "", "", "", Text(f"failed: {_reason(job, result)}", "red")
     levels = (f"{level:.1f}" for level in (result.level_before_db, result.level_after_db))
     note = "" if result.target.name == result.source.name else f", as {result.target.suffix}"
-    return name, f"{result.seconds:.1f}", *levels, f"{result.real_time_factor:.4f}", f"cleaned{note}"
+    factor = f"{result.real_time_factor:.4f}" if result.seconds >= 0.1 else "–"
+    return name, f"{result.seconds:.1f}", *levels, factor, f"cleaned{note}"
 
-# %% ../nbs/43_cli.ipynb #6fd8e5d3
+# %% ../nbs/43_cli.ipynb #477da441
 def _clean_all(dehazer: Any, jobs: list) -> tuple[Table, int]:
     "Clean file after file; the summary, and how many failed."
     from specdehaze.archive import clean_jobs
@@ -115,7 +146,7 @@ def _clean_all(dehazer: Any, jobs: list) -> tuple[Table, int]:
     table.caption = f"{len(jobs) - failed} of {len(jobs)} cleaned"
     return table, failed
 
-# %% ../nbs/43_cli.ipynb #a8fd6383
+# %% ../nbs/43_cli.ipynb #c096d007
 @app.command()
 def dehaze(
     inputs: Annotated[
@@ -154,7 +185,7 @@ def dehaze(
     _consoles()[0].print(table)
     raise typer.Exit(1 if failed else 0)
 
-# %% ../nbs/43_cli.ipynb #ae5b4626
+# %% ../nbs/43_cli.ipynb #ff54e905
 @app.command()
 def methods() -> None:
     "List the ways to clean."
@@ -165,7 +196,7 @@ def methods() -> None:
         table.add_row(method.name, method.kind, method.summary)
     _consoles()[0].print(table)
 
-# %% ../nbs/43_cli.ipynb #0e08a242
+# %% ../nbs/43_cli.ipynb #8b1e9df2
 def _hum_facts(path: Path, place: Any) -> dict[str, Any]:
     "What there is to say about the hum of a file, or the error it gave, ready for JSON."
     from specdehaze.dehazer import hum_in_file
@@ -182,7 +213,7 @@ def _hum_facts(path: Path, place: Any) -> dict[str, Any]:
     levels = {str(k): round(float(level), 1) for k, level in zip(hum.harmonics, hum.levels_db)}
     return facts | {"fundamental": round(float(hum.fundamental), 3), "levels_db": levels}
 
-# %% ../nbs/43_cli.ipynb #a8fee4ba
+# %% ../nbs/43_cli.ipynb #aedb2934
 def spans(
     numbers: list[int],  # in rising order
 ) -> str:  # such as "1-5 7 9-11"
@@ -195,7 +226,7 @@ def spans(
             runs.append([number])
     return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs)
 
-# %% ../nbs/43_cli.ipynb #0e532160
+# %% ../nbs/43_cli.ipynb #8b3060ce
 def _hum_row(facts: dict[str, Any]) -> tuple[Text | str, ...]:
     "A line of the table."
     if "error" in facts:
@@ -206,7 +237,7 @@ def _hum_row(facts: dict[str, Any]) -> tuple[Text | str, ...]:
     found = f"{facts['fundamental']:.2f} Hz", f"{facts['confidence']:.0f}", spans([int(k) for k in facts["levels_db"]])
     return Text(facts["file"]), *found, f"{facts['levels_db'][loudest]:.1f} dB at {loudest}"
 
-# %% ../nbs/43_cli.ipynb #f66f56f5
+# %% ../nbs/43_cli.ipynb #80039b9d
 @app.command("detect-hum")
 def detect(
     inputs: Annotated[
@@ -216,6 +247,8 @@ def detect(
 ) -> None:
     """Say whether recordings hum, at which frequency, and with which harmonics.
 
+    The confidence is the evidence for a hum: with less than 30 there is none, with hundreds there is no doubt.
+
     The exit status is 1 when a file cannot be read.
 
       specdehaze detect-hum interview.wav
@@ -224,6 +257,9 @@ def detect(
     from specdehaze.archive import find_all
 
     found = [_hum_facts(file, place) for file, place in find_all(inputs).items()]
+    for facts in (facts for facts in found if "error" in facts):
+        reason = facts["error"].removeprefix(f"{facts['file']}: ")
+        _consoles()[1].print(Text(f"failed: {facts['file']}: {reason}", "red"), soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -233,7 +269,7 @@ def detect(
         _consoles()[0].print(table)
     raise typer.Exit(1 if any("error" in facts for facts in found) else 0)
 
-# %% ../nbs/43_cli.ipynb #197d2d25
+# %% ../nbs/43_cli.ipynb #65783185
 class _PairsCommand(TyperCommand):
     "A command whose option `parameters` takes a key and a value, any number of times."
 
@@ -243,7 +279,7 @@ class _PairsCommand(TyperCommand):
                 parameter.nargs = 2
         super().__init__(*args, params=params, **options)
 
-# %% ../nbs/43_cli.ipynb #3a7313f6
+# %% ../nbs/43_cli.ipynb #d4ec1d18
 def parse_value(
     text: str,  # as typed
 ) -> Any:  # number, true, false, null, list or object; any other text as it is
@@ -253,7 +289,7 @@ def parse_value(
     except json.JSONDecodeError:
         return text
 
-# %% ../nbs/43_cli.ipynb #b726bc39
+# %% ../nbs/43_cli.ipynb #1d76bb12
 @app.command(cls=_PairsCommand)
 def report(
     name: Annotated[str, typer.Argument(help="The report, such as clean_recordings.")],  # a template's name

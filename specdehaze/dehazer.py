@@ -5,11 +5,14 @@
 # %% auto #0
 __all__ = ['METHODS', 'Method', 'register', 'list_methods', 'unknown_name', 'find_method', 'stft_for', 'whole_steps', 'see_veil',
            'clean_by_mask', 'mask_method', 'merge_hums', 'survey_hum', 'hum_in_file', 'clean_by_hum', 'hum_method',
-           'choose_device', 'Layers', 'Dehazer', 'CleanedFile']
+           'choose_device', 'Layers', 'Dehazer']
 
-# %% ../nbs/30_dehazer.ipynb #b257c342
+# %% ../nbs/30_dehazer.ipynb #494be667
 import difflib
 import math
+import os
+import secrets
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,14 +26,14 @@ import numpy
 import torch
 from torch import Tensor
 
-from .audio import AudioError, AudioWriter, Stft, audio_info, read_blocks, to_db
-from .blocks import clean_in_blocks
+from .audio import AudioError, AudioWriter, Stft, audio_info, read_blocks
+from .blocks import CleanedFile, Tally, clean_in_blocks
 from .haze import mmse_lsa_gain, spectral_gate, wiener_gain
 from .hum import Hum, comb_hum, least_squares_hum, notch_hum
 from .hum_tracking import detect_hum, track_hum
 from .veil import estimate_veil
 
-# %% ../nbs/30_dehazer.ipynb #ebcc4bc0
+# %% ../nbs/30_dehazer.ipynb #5f54953e
 @dataclass(frozen=True)
 class Method:
     "A way to clean a recording, and what one has to know to run it in blocks."
@@ -44,10 +47,10 @@ class Method:
     survey: Callable[[Iterable[Tensor], int], Any] | None = None  # (all blocks, sample rate) -> state
     see: Callable[[Tensor, int], tuple[Tensor, Tensor]] | None = None  # (power, rate) -> veil power, transmission
 
-# %% ../nbs/30_dehazer.ipynb #692797ac
+# %% ../nbs/30_dehazer.ipynb #513731e8
 METHODS: dict[str, Method] = {}  # every method by its name; `register` adds to it
 
-# %% ../nbs/30_dehazer.ipynb #4b9f8c78
+# %% ../nbs/30_dehazer.ipynb #e82698b1
 def register(
     method: Method,  # with a name of its own
 ) -> Method:  # the same
@@ -55,12 +58,12 @@ def register(
     METHODS[method.name] = method
     return method
 
-# %% ../nbs/30_dehazer.ipynb #fe1ea423
+# %% ../nbs/30_dehazer.ipynb #1ee0d282
 def list_methods() -> list[Method]:  # in the order they were registered
     "All registered methods."
     return list(METHODS.values())
 
-# %% ../nbs/30_dehazer.ipynb #e535706b
+# %% ../nbs/30_dehazer.ipynb #756f9806
 def unknown_name(
     what: str,  # is not there: "no method"
     wanted: str,  # the name that was asked for
@@ -71,7 +74,7 @@ def unknown_name(
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ValueError(f"{what} is called {wanted!r}: {hint}known are {', '.join(known) or 'none'}")
 
-# %% ../nbs/30_dehazer.ipynb #f37256a1
+# %% ../nbs/30_dehazer.ipynb #07ab6145
 def find_method(
     name: str,  # as in `list_methods`
 ) -> Method:  # of that name
@@ -80,7 +83,7 @@ def find_method(
         raise unknown_name("no method", name, METHODS)
     return METHODS[name]
 
-# %% ../nbs/30_dehazer.ipynb #8d23257c
+# %% ../nbs/30_dehazer.ipynb #767a6e38
 def stft_for(
     sample_rate: int,  # Hz
 ) -> Stft:  # 32 ms window, 8 ms hop
@@ -90,7 +93,7 @@ def stft_for(
     hop_length = max(8, 8 * round(sample_rate / 1000))
     return Stft(4 * hop_length, hop_length)
 
-# %% ../nbs/30_dehazer.ipynb #7d55428f
+# %% ../nbs/30_dehazer.ipynb #abb9b937
 def whole_steps(
     seconds: float,  # s, not negative
     sample_rate: int,  # Hz
@@ -99,7 +102,7 @@ def whole_steps(
     step = 60 * stft_for(sample_rate).hop_length
     return step * math.ceil(seconds * sample_rate / step)
 
-# %% ../nbs/30_dehazer.ipynb #52fe307a
+# %% ../nbs/30_dehazer.ipynb #b37ca201
 def see_veil(
     power: Tensor,  # (..., freq, time), mean over the channels
     sample_rate: int,  # Hz
@@ -111,7 +114,7 @@ def see_veil(
     veil = estimate_veil(power, frame_rate=sample_rate / stft.hop_length, bin_hertz=sample_rate / stft.n_fft)
     return veil, gain(power, veil)
 
-# %% ../nbs/30_dehazer.ipynb #3c3dbc8e
+# %% ../nbs/30_dehazer.ipynb #f3a1aa20
 def clean_by_mask(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -125,7 +128,7 @@ def clean_by_mask(
     _, transmission = see(spectrum.abs().square().mean(-3), sample_rate)
     return stft.inverse(spectrum * transmission, waveform.shape[-1])
 
-# %% ../nbs/30_dehazer.ipynb #64c218f1
+# %% ../nbs/30_dehazer.ipynb #4fa00dfd
 def mask_method(
     name: str,  # what users call it
     summary: str,  # one line
@@ -135,12 +138,12 @@ def mask_method(
     see = partial(see_veil, gain=gain)
     return Method(name, summary, "mask", partial(clean_by_mask, see=see), context_seconds=2.0, see=see)
 
-# %% ../nbs/30_dehazer.ipynb #12edb8e4
+# %% ../nbs/30_dehazer.ipynb #5474ea0a
 register(mask_method("mmse_lsa", "masks steady noise and keeps speech natural (log-spectral amplitude)", mmse_lsa_gain))
 register(mask_method("wiener", "masks steady noise by the ratio of powers (Wiener)", wiener_gain))
 register(mask_method("spectral_gate", "opens where sound stands above the noise, shuts elsewhere", spectral_gate))
 
-# %% ../nbs/30_dehazer.ipynb #8c9ff19d
+# %% ../nbs/30_dehazer.ipynb #93ec522f
 def merge_hums(
     hums: list[Hum],  # what was found in the blocks of one recording
 ) -> Hum:  # not present when no block has a hum
@@ -157,7 +160,7 @@ def merge_hums(
     return replace(best, fundamental=statistics.median(float(hum.fundamental) for hum in family),
                    harmonics=tuple(heard), levels_db=tuple(means))
 
-# %% ../nbs/30_dehazer.ipynb #69a96390
+# %% ../nbs/30_dehazer.ipynb #edd04895
 def survey_hum(
     blocks: Iterable[Tensor],  # each (channels, samples), the recording in order
     sample_rate: int,  # Hz
@@ -172,13 +175,13 @@ def survey_hum(
             break
     return merge_hums(hums)
 
-# %% ../nbs/30_dehazer.ipynb #620485dc
+# %% ../nbs/30_dehazer.ipynb #a0f58bd2
 def _check_blocks(seconds: float) -> None:
     "Raise ValueError for a length that no block can have."
     if not 0 < seconds < math.inf:
         raise ValueError(f"block_seconds is a positive number of seconds, not {seconds}")
 
-# %% ../nbs/30_dehazer.ipynb #3fe09dd8
+# %% ../nbs/30_dehazer.ipynb #c9d150cc
 def hum_in_file(
     path: str | Path,  # a recording of any length
     *,
@@ -186,10 +189,11 @@ def hum_in_file(
 ) -> Hum:  # of the file as a whole
     "Listen through a file for its hum. Raises AudioError for a file that cannot be read, ValueError for empty blocks."
     _check_blocks(block_seconds)
-    sample_rate = audio_info(path).sample_rate
-    return survey_hum(read_blocks(path, block_length=math.ceil(block_seconds * sample_rate)), sample_rate)
+    info = audio_info(path)
+    length = math.ceil(block_seconds * info.sample_rate)
+    return survey_hum(read_blocks(path, block_length=length, info=info), info.sample_rate)
 
-# %% ../nbs/30_dehazer.ipynb #97b873e0
+# %% ../nbs/30_dehazer.ipynb #f8b2711e
 def clean_by_hum(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -200,12 +204,12 @@ def clean_by_hum(
     "Take the hum out, or leave a waveform without hum exactly as it is."
     return remove(waveform, sample_rate, hum) if hum.present else waveform.clone()
 
-# %% ../nbs/30_dehazer.ipynb #8bd561b4
+# %% ../nbs/30_dehazer.ipynb #a07dfc38
 def _subtract(waveform: Tensor, sample_rate: int, hum: Hum) -> Tensor:
     "What is left when the tracked hum is subtracted."
     return waveform - track_hum(waveform, sample_rate, hum)
 
-# %% ../nbs/30_dehazer.ipynb #1617b61f
+# %% ../nbs/30_dehazer.ipynb #9dc08ae7
 def hum_method(
     name: str,  # what users call it
     summary: str,  # one line
@@ -217,13 +221,13 @@ def hum_method(
     clean = partial(clean_by_hum, remove=remove)
     return Method(name, summary, kind, clean, context_seconds=2.0, block_seconds=15.0, survey=survey_hum)
 
-# %% ../nbs/30_dehazer.ipynb #f883f06e
+# %% ../nbs/30_dehazer.ipynb #ac90a60d
 register(hum_method("hum", "subtracts mains hum, each harmonic followed in phase", _subtract, kind="coherent"))
 register(hum_method("notch", "filters out narrow bands at the hum's harmonics", notch_hum))
 register(hum_method("comb", "filters out every multiple of the hum's fundamental", comb_hum))
 register(hum_method("least_squares", "subtracts sines of constant amplitude at the hum's harmonics", least_squares_hum))
 
-# %% ../nbs/30_dehazer.ipynb #78765706
+# %% ../nbs/30_dehazer.ipynb #a156cc32
 def _as_float(waveform: Tensor | numpy.ndarray) -> Tensor:
     "A waveform as (..., channels, samples) in float32, integers scaled to +-1. Raises AudioError when it is no sound."
     if not isinstance(waveform, Tensor):
@@ -242,7 +246,7 @@ def _as_float(waveform: Tensor | numpy.ndarray) -> Tensor:
         raise AudioError("the waveform holds NaN or infinity: repair it first, for instance with torch.nan_to_num")
     return torch.atleast_2d(tensor.detach().float())
 
-# %% ../nbs/30_dehazer.ipynb #d7832f7e
+# %% ../nbs/30_dehazer.ipynb #9c2d06d8
 def _in_kind(clean: Tensor, original: Tensor | numpy.ndarray) -> Tensor | numpy.ndarray:
     "A cleaned waveform with the shape, type, number format and device of the original."
     dtype = original.dtype if isinstance(original, Tensor) else getattr(torch, original.dtype.name)
@@ -254,7 +258,7 @@ def _in_kind(clean: Tensor, original: Tensor | numpy.ndarray) -> Tensor | numpy.
         return clean.to(device=original.device, dtype=dtype)
     return clean.cpu().to(dtype).numpy().astype(original.dtype, copy=False)
 
-# %% ../nbs/30_dehazer.ipynb #1de3b1e5
+# %% ../nbs/30_dehazer.ipynb #c4dfd1f9
 def choose_device(
     device: str = "auto",  # "cpu", "cuda", "cuda:1", …, or "auto": a GPU if there is one
 ) -> torch.device:  # checked to exist
@@ -266,7 +270,7 @@ def choose_device(
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} is not available here: try 'cpu' or 'auto'") from error
 
-# %% ../nbs/30_dehazer.ipynb #15e92d79
+# %% ../nbs/30_dehazer.ipynb #a2d5a079
 @dataclass(frozen=True)
 class Layers:
     "A recording taken apart, as pictures want it; channels are one root mean power."
@@ -280,7 +284,7 @@ class Layers:
     hum_waveform: Tensor | None  # (channels, samples), what such a method takes out at full strength
     clean: Tensor  # (channels, samples), at the strength asked for
 
-# %% ../nbs/30_dehazer.ipynb #674a9510
+# %% ../nbs/30_dehazer.ipynb #1960666a
 class Dehazer:
     "Cleans sound by a method of the registry."
 
@@ -329,9 +333,14 @@ class Dehazer:
         context = whole_steps(self.method.context_seconds, sample_rate)
         return clean_in_blocks(blocks, clean, length=length, context=context, fade=sample_rate // 50)
 
+    def _length(self, seconds: float, sample_rate: int, channels: int) -> int:
+        "Samples to clean at a time: of so many seconds, or fewer where those take more than at 44.1 kHz in stereo."
+        share, around = min(1.0, 88_200 / (sample_rate * max(channels, 1))), 2 * self.method.context_seconds
+        return whole_steps(max(share * (seconds + around) - around, min(seconds, 2.0)), sample_rate)
+
     def _clean(self, noisy: Tensor, sample_rate: int, state: Any) -> Tensor:
         "Clean (channels, samples) block by block, and put the blocks together where the recording is."
-        length, cleaned = whole_steps(self.method.block_seconds, sample_rate), torch.empty_like(noisy)
+        length, cleaned = self._length(self.method.block_seconds, sample_rate, len(noisy)), torch.empty_like(noisy)
         blocks = self._stream(noisy.split(length, -1), sample_rate, state, length)
         for place, block in zip(cleaned.split(length, -1), blocks):
             place.copy_(block)
@@ -356,8 +365,8 @@ class Dehazer:
         *,
         block_seconds: float | None = None,  # sound in memory at a time, s; None: as much as the method likes
         progress: Callable[[float], None] = lambda fraction: None,  # called after each block with the part done, 0 to 1
-    ) -> "CleanedFile":  # levels and times for a report
-        """Clean a file of any length in flat memory, whole or not at all.
+    ) -> CleanedFile:  # levels and times for a report
+        """Clean a file of any length in flat memory, whole or not at all; strength 0 copies it as it is.
 
         Raises AudioError as reading and writing do, and ValueError for a block of no length.
         """
@@ -365,12 +374,12 @@ class Dehazer:
         _check_blocks(seconds)
         return _clean_file(self, Path(source), Path(target), block_seconds=seconds, progress=progress)
 
-# %% ../nbs/30_dehazer.ipynb #623e9472
+# %% ../nbs/30_dehazer.ipynb #ebc45fce
 def _magnitude(waveform: Tensor, sample_rate: int) -> Tensor:
     "Root mean power over the channels on the grid of `stft_for`: (channels, samples) -> (freq, time)."
     return stft_for(sample_rate).forward(waveform).abs().square().mean(-3).sqrt()
 
-# %% ../nbs/30_dehazer.ipynb #747580a9
+# %% ../nbs/30_dehazer.ipynb #8769f028
 @torch.no_grad()
 def _take_apart(dehazer: Dehazer, noisy: Tensor, sample_rate: int) -> Layers:
     "The layers of (channels, samples): what a mask saw, or what another method took out."
@@ -389,65 +398,45 @@ def _take_apart(dehazer: Dehazer, noisy: Tensor, sample_rate: int) -> Layers:
     pictures = magnitude.cpu(), veil.cpu(), transmission.cpu()
     return Layers(sample_rate, hop_length, *pictures, hum, hum_waveform, mixed.cpu())
 
-# %% ../nbs/30_dehazer.ipynb #53917a4d
-@dataclass(frozen=True)
-class CleanedFile:
-    "What was done to a file."
+# %% ../nbs/30_dehazer.ipynb #41cf859a
+def _copy(source: Path, target: Path) -> None:
+    "Copy a file byte by byte, whole or not at all."
+    temporary = target.with_name(f".{secrets.token_hex(4)}.part")
+    try:
+        os.replace(shutil.copyfile(source, temporary), target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
-    source: Path
-    target: Path
-    seconds: float  # length of the sound, s
-    sample_rate: int  # Hz
-    channels: int
-    level_before_db: float  # root mean square of the whole file, dB re full scale
-    level_after_db: float  # of the result
-    elapsed: float  # time it took, s
-
-    @property
-    def real_time_factor(self) -> float:
-        "Seconds of work for a second of sound."
-        return self.elapsed / max(self.seconds, 1e-9)
-
-# %% ../nbs/30_dehazer.ipynb #ba1ea19d
-class _Tally:
-    "Counts the samples and the energy of chunks that pass through."
-
-    def __init__(self):
-        self.samples, self.energy = 0, 0.0
-
-    def __call__(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        for chunk in chunks:
-            self.samples += chunk.shape[-1]
-            self.energy += float(chunk.double().square().mean(0).sum())
-            yield chunk
-
-    @property
-    def level_db(self) -> float:
-        return float(to_db(torch.tensor(self.energy / max(self.samples, 1)).sqrt()))
-
-# %% ../nbs/30_dehazer.ipynb #925124c9
+# %% ../nbs/30_dehazer.ipynb #be717631
 @torch.no_grad()
 def _clean_file(
     dehazer: Dehazer, source: Path, target: Path, *, block_seconds: float, progress: Callable[[float], None]
 ) -> CleanedFile:
     "See `Dehazer.dehaze_file`."
     began, info, method = time.perf_counter(), audio_info(source), dehazer.method
-    rate = info.sample_rate
-    length, work = whole_steps(block_seconds, rate), info.frames * (2 if method.survey else 1)
-    heard, read, written = _Tally(), _Tally(), _Tally()
+    rate, as_it_is = info.sample_rate, dehazer.strength == 0 and source.suffix.lower() == target.suffix.lower()
+    survey = method.survey and info.frames and not as_it_is
+    work, heard, read, written = info.frames * (2 if survey else 1), Tally(), Tally(), Tally()
 
     def tell(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         for chunk in chunks:
             yield chunk
             progress(min(1.0, (heard.samples + written.samples) / max(work, 1)))
 
-    blocks = partial(read_blocks, source, block_length=length)
+    length = dehazer._length(block_seconds, rate, info.channels)
+    blocks = partial(read_blocks, source, info=info)
     target.parent.mkdir(parents=True, exist_ok=True)
     writer = AudioWriter(target, info)
-    state = dehazer._survey(tell(heard(blocks())), rate) if info.frames else None
+    whole = blocks(block_length=whole_steps(block_seconds, rate))
+    state = dehazer._survey(tell(heard(whole)), rate) if survey else None
     heard.samples = work - info.frames  # a survey may have heard enough before the end
-    with writer:
-        for block in tell(written(dehazer._stream(read(blocks()), rate, state, length))):
-            writer.write(block.cpu())
+    noisy = read(blocks(block_length=length))
+    if as_it_is:
+        sum(1 for _ in tell(written(noisy)))
+        _copy(source, target)
+    else:
+        with writer:
+            for block in tell(written(dehazer._stream(noisy, rate, state, length))):
+                writer.write(block.cpu())
     seconds, elapsed = read.samples / rate, time.perf_counter() - began
     return CleanedFile(source, target, seconds, rate, info.channels, read.level_db, written.level_db, elapsed)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
@@ -188,8 +189,58 @@ def test_names_that_the_terminal_cannot_show_stop_nothing(recordings):
 def test_two_inputs_for_one_output(recordings):
     Path("other").mkdir()
     Path("other/phone.wav").write_bytes(Path("in/phone.wav").read_bytes())
-    result = run("dehaze", "in/phone.wav", "other/phone.wav", "--out", "out")
-    assert result.exit_code == 2 and "would both become" in result.stderr and not Path("out").exists()
+    result = run("dehaze", "in/phone.wav", "other/phone.wav", "in/studio/deep.wav", "--out", "out")
+    assert result.exit_code == 1 and "would both become" in result.stderr
+    assert files_in(Path("out")) == {"phone.wav", "deep.wav"}
+
+
+def test_no_real_time_factor_of_a_sound_that_is_too_short_for_one(recordings):
+    write_audio("click.wav", sound(0.09, 8000), 8000)
+    result = run("dehaze", "click.wav", "in/phone.wav", "--out", "out")
+    assert re.search(r"click\.wav .* – .*cleaned", result.stdout)
+    assert re.search(r"phone\.wav .* 0\.\d{4} .*cleaned", result.stdout)
+
+
+# Cleans in/phone.wav but, once the result is half written, waits for a signal to arrive.
+WAITING = """
+import sys, time
+from pathlib import Path
+from specdehaze.audio import AudioWriter
+from specdehaze.cli import app
+def write(self, block):
+    print("waiting", len(list(Path("out").glob(".*.part"))), flush=True)
+    time.sleep(60)
+AudioWriter.write = write
+app(["dehaze", "in/phone.wav", "--out", "out"])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_no_half_written_file(recordings, name):
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdout=-1, stderr=-1, text=True) as work:
+        assert work.stdout.readline() == "waiting 1\n"
+        work.send_signal(getattr(signal, name))
+        assert "interrupted" in work.communicate(timeout=20)[1]
+    assert work.returncode == 130 and list(Path("out").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+def test_what_shall_outlive_its_terminal_does(recordings, monkeypatch):
+    seen = {}
+
+    def listen(*_):
+        seen.update({name: signal.getsignal(getattr(signal, name)) for name in ("SIGHUP", "SIGTERM")})
+        return []
+
+    monkeypatch.setattr("specdehaze.archive.plan_jobs", listen)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run("dehaze", "in", "--out", "out").exit_code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == {"SIGHUP": signal.SIG_IGN, "SIGTERM": signal.default_int_handler}
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_the_methods_are_listed():
@@ -212,7 +263,15 @@ def hums(tmp_path, monkeypatch):
 def test_hum_is_told_from_no_hum(hums):
     result = run("detect-hum", "hum.wav", "quiet.wav")
     assert result.exit_code == 0
-    assert re.search(r"hum\.wav\W+60\.0\d Hz", result.stdout) and re.search(r"quiet\.wav\W+no hum", result.stdout)
+    assert re.search(r"hum\.wav\W+60\.0\d Hz\W+\d{2,}", result.stdout)
+    assert re.search(r"quiet\.wav\W+no hum\W+\d+", result.stdout)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_cannot_be_listened_to_is_named_on_standard_error(hums, options):
+    result = run("detect-hum", "hum.wav", "absent.wav", *options)
+    assert result.exit_code == 1 and "failed: absent.wav: there is no such file" in result.stderr
+    assert "hum.wav" not in result.stderr
 
 
 def test_hum_in_folders_and_patterns(hums):
@@ -229,7 +288,7 @@ def test_hum_as_json(hums):
     humming, quiet, absent = json.loads(result.stdout)
     assert humming["present"] and humming["fundamental"] == pytest.approx(60.02, abs=0.02)
     assert {"1", "3"} <= set(humming["levels_db"]) and humming["levels_db"]["1"] > humming["levels_db"]["3"]
-    assert not quiet["present"] and "fundamental" not in quiet
+    assert not quiet["present"] and "fundamental" not in quiet and quiet["confidence"] < 30 < humming["confidence"]
     assert "absent.wav" in absent["error"] and result.exit_code == 1
 
 
@@ -268,6 +327,17 @@ def test_a_report_that_is_not_there(monkeypatch):
     result = run("report", "absent")
     assert result.exit_code == 2 and "no report is called absent" in result.stderr
     assert run("report", "absent", "-p", "key").exit_code == 2, "a key without a value"
+
+
+@pytest.mark.parametrize(
+    "key, value, reason",
+    [("folder", "nonexistent", "no such file or folder"), ("method", "weiner", "did you mean 'wiener'")],
+)
+def test_a_report_that_cannot_be_is_told_before_any_work(tmp_path, monkeypatch, key, value, reason):
+    monkeypatch.chdir(tmp_path)
+    result = run("report", "clean_recordings", "-p", key, value)
+    assert result.exit_code == 1 and "in cell In [4]" in result.stderr and reason in result.stderr
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".ipynb"}
 
 
 def test_a_report_that_fails(monkeypatch):

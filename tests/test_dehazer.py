@@ -300,6 +300,24 @@ def test_a_long_clip_is_cleaned_in_blocks():
     assert len(longest) == 6 and max(longest) < 8000 * 13
 
 
+@pytest.mark.parametrize("rate, channels", [(44_100, 2), (48_000, 6), (96_000, 2), (96_000, 8)])
+def test_a_block_takes_no_more_memory_for_more_channels(rate, channels, tmp_path):
+    sizes, lengths = [], []
+
+    def listen(waveform, rate, state):
+        sizes.append(waveform.numel())
+        lengths.append(waveform.shape[-1] / rate)
+        return waveform
+
+    dehazer = Dehazer(Method("listen", "", "mask", listen, context_seconds=2.0))
+    sound = 0.1 * torch.randn(channels, 15 * rate)
+    assert torch.equal(dehazer(sound, rate), sound)
+    write_float(tmp_path / "a.wav", sound, rate)
+    dehazer.dehaze_file(tmp_path / "a.wav", tmp_path / "b.wav")
+    most = max(14.0 * 88_200, 6.0 * rate * channels) + 1.5 * rate * channels  # lengths are rounded up
+    assert max(sizes) < most and max(lengths) > 6
+
+
 def write_float(path, sound, rate):
     "A 32-bit float wav, so that writing rounds nothing."
     soundfile.write(path, sound.T.numpy(), rate, subtype="FLOAT")
@@ -330,6 +348,30 @@ def test_blocks_have_a_length(seconds, tmp_path):
     with pytest.raises(ValueError, match="block_seconds is a positive number"):
         hum_in_file(tmp_path / "a.wav", block_seconds=seconds)
     assert not (tmp_path / "b.wav").exists()
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".m4a", ".wav"])
+@pytest.mark.parametrize("method", ["wiener", "hum"])
+def test_strength_zero_copies_a_file(method, suffix, tmp_path):
+    source, target, seen = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", []
+    write_audio(source, humming(2.0, 16_000), 16_000)
+    target.write_text("older")
+    done = Dehazer(method, strength=0).dehaze_file(source, target, progress=seen.append)
+    assert target.read_bytes() == source.read_bytes() and seen[-1] == 1
+    level = float(level_db(read_audio(source)[0]))
+    assert done.level_before_db == done.level_after_db == pytest.approx(level, abs=1e-3)
+    assert sorted(tmp_path.iterdir()) == [source, target]
+    Dehazer(method, strength=0).dehaze_file(source, tmp_path / "c.flac")
+    assert audio_info(tmp_path / "c.flac").container == "FLAC"
+
+
+def test_strength_zero_copies_no_file_onto_itself_and_none_that_is_damaged(tmp_path):
+    write_audio(tmp_path / "a.wav", humming(1.0, 8000), 8000)
+    (tmp_path / "damaged.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-2000])
+    for source, target in (("a", "a"), ("damaged", "b")):
+        with pytest.raises(AudioError, match=f"{source}.wav"):
+            Dehazer(strength=0).dehaze_file(tmp_path / f"{source}.wav", tmp_path / f"{target}.wav")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "damaged.wav"]
 
 
 def test_a_failing_method_leaves_no_file(tmp_path):
