@@ -106,6 +106,7 @@ def test_the_page_has_no_code_and_no_complaints(smoke):
     notebook = nbformat.read(smoke[1].with_suffix(".ipynb"), as_version=4)
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [output for output in outputs if output.output_type in ("stream", "error")] == []
+    assert [output for output in outputs if set(output.get("data", {})) == {"text/plain"}] == []
 
 
 @one_run
