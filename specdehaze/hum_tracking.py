@@ -7,7 +7,7 @@ __all__ = ['SMOOTHING_FRAMES', 'LEAST_VOICE', 'SEARCH_HZ', 'AGILITIES', 'LEAST_G
            'HarmonicBank', 'bystander_power', 'clock_evidence', 'best_path', 'Clock', 'find_clock', 'smooth_trend',
            'voice_power', 'follow_amplitudes', 'HumTrack', 'fit_hum', 'detect_hum', 'track_hum']
 
-# %% ../nbs/04_hum_tracking.ipynb #ef31089b
+# %% ../nbs/04_hum_tracking.ipynb #88a933ef
 import math
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 from .audio import resample
 from .hum import Hum
 
-# %% ../nbs/04_hum_tracking.ipynb #f900f4ec
+# %% ../nbs/04_hum_tracking.ipynb #6bcad7fb
 @dataclass(frozen=True)
 class HarmonicBank:
     "Complex amplitudes of multiples of a fundamental, frame by frame, and the sound of such amplitudes."
@@ -86,7 +86,7 @@ class HarmonicBank:
         fading, rising = pad(frames[..., hop:], (0, 0, 0, 1)), pad(frames[..., :hop], (0, 0, -1, 2))
         return (fading + rising).flatten(1)[:, :samples]
 
-# %% ../nbs/04_hum_tracking.ipynb #a5745891
+# %% ../nbs/04_hum_tracking.ipynb #09bc391b
 def _complete_frames(
     bank: HarmonicBank,  # that made the frames
     frames: int,  # of the clip
@@ -99,7 +99,7 @@ def _complete_frames(
     last = max(int((samples - half) // bank.hop_length), first)
     return slice(first, min(last, frames - 1) + 1)
 
-# %% ../nbs/04_hum_tracking.ipynb #49ff83eb
+# %% ../nbs/04_hum_tracking.ipynb #986a34e5
 def _hold_ends(
     values: np.ndarray,  # (..., frames)
     inside: slice,  # frames to trust
@@ -108,11 +108,11 @@ def _hold_ends(
     chosen = np.clip(np.arange(values.shape[-1]), inside.start, inside.stop - 1)
     return values[..., chosen]
 
-# %% ../nbs/04_hum_tracking.ipynb #a03f5d42
+# %% ../nbs/04_hum_tracking.ipynb #2f10c73e
 SMOOTHING_FRAMES = 5  # over which the voice's power counts as steady: 50 ms
 LEAST_VOICE = 1e-4  # of its median: no frame is trusted more than this allows
 
-# %% ../nbs/04_hum_tracking.ipynb #9b488ecb
+# %% ../nbs/04_hum_tracking.ipynb #5225cfe0
 def bystander_power(
     bank: HarmonicBank,  # at the clip's rate
     waveform: Tensor,  # (channels, samples)
@@ -127,7 +127,7 @@ def bystander_power(
     floor = LEAST_VOICE * np.median(power, -1, keepdims=True) + 1e-7 * power.mean(-1, keepdims=True) + 1e-16
     return power + floor
 
-# %% ../nbs/04_hum_tracking.ipynb #f51b3ac7
+# %% ../nbs/04_hum_tracking.ipynb #f08dc737
 def clock_evidence(
     observed: np.ndarray,  # (channels, orders, frames), complex amplitudes
     bystanders: np.ndarray,  # (channels, orders, frames), power
@@ -153,14 +153,14 @@ def clock_evidence(
             evidence -= independent[:, None] * np.log1p(-np.minimum(explained, 0.9999))
     return evidence, (starts + frames / 2) / frame_rate
 
-# %% ../nbs/04_hum_tracking.ipynb #add8dd4c
+# %% ../nbs/04_hum_tracking.ipynb #29a02d1f
 def best_path(
     evidence: np.ndarray,  # (windows, offsets), log-likelihood
     offsets: np.ndarray,  # (offsets), evenly spaced, Hz
     *,
     jump_hz: float = 0.02,  # one standard deviation from window to window
 ) -> np.ndarray:  # (windows), Hz
-    "Most likely path of a slowly moving frequency, read between the grid points by parabolas."
+    "Most likely path of a slowly moving frequency (Viterbi 1967), read between the grid points by parabolas."
     penalty = -0.5 * ((offsets[:, None] - offsets) / jump_hz) ** 2
     score, origins = evidence[0], []
     for row in evidence[1:]:
@@ -175,7 +175,7 @@ def best_path(
     bend = np.minimum(left - 2 * top + right, -1e-9)
     return offsets[best] + np.clip((left - right) / (2 * bend), -1, 1) * (offsets[1] - offsets[0])
 
-# %% ../nbs/04_hum_tracking.ipynb #c2eeafc2
+# %% ../nbs/04_hum_tracking.ipynb #052cdbb8
 @dataclass(frozen=True)
 class Clock:
     "The fundamental of a hum as it moves."
@@ -202,7 +202,7 @@ class Clock:
         slope = frequency[left] + (frequency[left + 1] - frequency[left]) * share / 2
         return 2 * np.pi * (turns[left] + slope * share * grid[1])
 
-# %% ../nbs/04_hum_tracking.ipynb #a4e8a281
+# %% ../nbs/04_hum_tracking.ipynb #551d1ede
 def _search(waveform, sample_rate, centre, harmonics, offsets):
     "Evidence for offsets around one fundamental."
     bank = HarmonicBank(sample_rate, centre)
@@ -214,10 +214,10 @@ def _search(waveform, sample_rate, centre, harmonics, offsets):
     evidence, times = clock_evidence(observed, power, orders, sample_rate / bank.hop_length, offsets)
     return evidence, times + inside.start * bank.hop_length / sample_rate
 
-# %% ../nbs/04_hum_tracking.ipynb #0fb53753
+# %% ../nbs/04_hum_tracking.ipynb #4085351e
 SEARCH_HZ = 0.5  # on both sides of a nominal fundamental
 
-# %% ../nbs/04_hum_tracking.ipynb #f6089c66
+# %% ../nbs/04_hum_tracking.ipynb #f13c5783
 def find_clock(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -236,13 +236,13 @@ def find_clock(
     gained = float(totals[best][peak]) * sample_rate / waveform.shape[-1]
     return Clock(times, nominals[best] + path, gained if inside else 0.0)
 
-# %% ../nbs/04_hum_tracking.ipynb #03c8463d
+# %% ../nbs/04_hum_tracking.ipynb #02ca27cf
 def smooth_trend(
     observed: np.ndarray,  # (rows, frames), complex
     noise: np.ndarray,  # (rows, frames), power R of what is not hum
     agility: np.ndarray,  # (rows), power Q of the second difference
 ) -> tuple[np.ndarray, np.ndarray]:  # (rows, frames), smooth; (rows), log-evidence
-    "Smooth every row by a local linear trend; the evidence tells how well Q and R explain the row (up to a constant)."
+    "Smooth rows by a local linear trend (Whittaker 1923); the evidence tells how well Q and R explain them."
     (rows, frames), weight = observed.shape, 1 / noise
     stiffness = np.minimum(1 / agility, 1e11 * np.median(weight, 1))[:, None]
     bands = np.zeros((3, rows, frames))
@@ -258,7 +258,7 @@ def smooth_trend(
     spread = 2 * np.log(factor[2].reshape(rows, frames)).sum(1) - (frames - 2) * np.log(stiffness[:, 0])
     return smooth, np.log(weight).sum(1) - cost - spread
 
-# %% ../nbs/04_hum_tracking.ipynb #ba174210
+# %% ../nbs/04_hum_tracking.ipynb #c6b76991
 def voice_power(
     residue: np.ndarray,  # (rows, frames), power left over
     bystanders: np.ndarray,  # (rows, frames), power
@@ -274,11 +274,11 @@ def voice_power(
     power[:, inside.stop :] *= 1e4
     return power
 
-# %% ../nbs/04_hum_tracking.ipynb #8541a2ce
+# %% ../nbs/04_hum_tracking.ipynb #2bcc413a
 AGILITIES = np.logspace(-11, -6, 11)  # of the second difference, relative to the harmonic's power
 LEAST_GAIN = 5.0  # log-likelihood per second below which a harmonic is not subtracted
 
-# %% ../nbs/04_hum_tracking.ipynb #71b89c96
+# %% ../nbs/04_hum_tracking.ipynb #5b769ffb
 def follow_amplitudes(
     observed: np.ndarray,  # (rows, frames), complex amplitudes
     bystanders: np.ndarray,  # (rows, frames), power
@@ -302,11 +302,11 @@ def follow_amplitudes(
         power = (np.abs(smooth) ** 2).mean(1) + 1e-16
     return smooth, np.log(without / noise).sum(1) / observed.shape[1] * frame_rate
 
-# %% ../nbs/04_hum_tracking.ipynb #462a0cea
+# %% ../nbs/04_hum_tracking.ipynb #73c44ba7
 LEAST_CONFIDENCE = 30.0, 60.0  # log-likelihood per second, and in all, below which there is no hum
 SHORTEST = 0.5  # s, in shorter clips no hum is looked for
 
-# %% ../nbs/04_hum_tracking.ipynb #4681a203
+# %% ../nbs/04_hum_tracking.ipynb #8ccf8468
 @dataclass(frozen=True)
 class HumTrack:
     "A hum followed through a recording; without orders, and with a hum that is not present, when there is none."
@@ -331,14 +331,14 @@ class HumTrack:
         amplitudes = self.amplitudes[..., left] * (1 - share) + self.amplitudes[..., left + 1] * share
         return bank.synthesize(amplitudes, self.clock.phase(times), self.orders, samples)
 
-# %% ../nbs/04_hum_tracking.ipynb #aff84d7d
+# %% ../nbs/04_hum_tracking.ipynb #31c9642a
 def _no_hum(channels: int, confidence: float) -> HumTrack:
     "What is found when there is no hum, with the evidence there was."
     clock = Clock(np.zeros(1), np.full(1, 50.0), confidence)
     nothing = Hum(False, 0.0, (), (), confidence)
     return HumTrack(nothing, clock, np.arange(2.0), np.zeros(0), np.zeros((channels, 0, 2), complex))
 
-# %% ../nbs/04_hum_tracking.ipynb #456799c6
+# %% ../nbs/04_hum_tracking.ipynb #ee59abea
 def _follow(low: Tensor, rate: int, clock: Clock, harmonics: int) -> HumTrack | None:
     "The harmonics that stand out, followed through a recording at a low rate; None when they do not make a hum."
     bank, channels, seconds = HarmonicBank(rate, clock.mean), len(low), low.shape[-1] / rate
@@ -359,7 +359,7 @@ def _follow(low: Tensor, rate: int, clock: Clock, harmonics: int) -> HumTrack | 
     found = tuple(int(order) for order in orders), tuple(levels.round(2).tolist())
     return HumTrack(Hum(True, clock.mean, *found, clock.confidence), clock, times, orders, amplitudes)
 
-# %% ../nbs/04_hum_tracking.ipynb #d483da95
+# %% ../nbs/04_hum_tracking.ipynb #c1a430c7
 def fit_hum(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -378,7 +378,7 @@ def fit_hum(
     clear = clock.confidence > max(per_second, in_all * sample_rate / samples)
     return (_follow(low, rate, clock, harmonics) if clear else None) or _no_hum(channels, clock.confidence)
 
-# %% ../nbs/04_hum_tracking.ipynb #4d80daef
+# %% ../nbs/04_hum_tracking.ipynb #c34651d1
 def detect_hum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -388,7 +388,7 @@ def detect_hum(
     "Is there a mains hum, and which? In clips shorter than half a second none is looked for."
     return fit_hum(torch.atleast_2d(waveform).flatten(0, -2), sample_rate, nominals=nominals).hum
 
-# %% ../nbs/04_hum_tracking.ipynb #705392c8
+# %% ../nbs/04_hum_tracking.ipynb #81b2d189
 def track_hum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
