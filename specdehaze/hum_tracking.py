@@ -7,7 +7,7 @@ __all__ = ['SMOOTHING_FRAMES', 'LEAST_VOICE', 'SEARCH_HZ', 'AGILITIES', 'LEAST_G
            'HarmonicBank', 'bystander_power', 'clock_evidence', 'best_path', 'Clock', 'find_clock', 'smooth_trend',
            'voice_power', 'follow_amplitudes', 'HumTrack', 'fit_hum', 'detect_hum', 'track_hum']
 
-# %% ../nbs/04_hum_tracking.ipynb #88a933ef
+# %% ../nbs/04_hum_tracking.ipynb #57bed9c0
 import math
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 from .audio import resample
 from .hum import Hum
 
-# %% ../nbs/04_hum_tracking.ipynb #6bcad7fb
+# %% ../nbs/04_hum_tracking.ipynb #43de0d23
 @dataclass(frozen=True)
 class HarmonicBank:
     "Complex amplitudes of multiples of a fundamental, frame by frame, and the sound of such amplitudes."
@@ -86,7 +86,7 @@ class HarmonicBank:
         fading, rising = pad(frames[..., hop:], (0, 0, 0, 1)), pad(frames[..., :hop], (0, 0, -1, 2))
         return (fading + rising).flatten(1)[:, :samples]
 
-# %% ../nbs/04_hum_tracking.ipynb #09bc391b
+# %% ../nbs/04_hum_tracking.ipynb #398ddd13
 def _complete_frames(
     bank: HarmonicBank,  # that made the frames
     frames: int,  # of the clip
@@ -99,7 +99,7 @@ def _complete_frames(
     last = max(int((samples - half) // bank.hop_length), first)
     return slice(first, min(last, frames - 1) + 1)
 
-# %% ../nbs/04_hum_tracking.ipynb #986a34e5
+# %% ../nbs/04_hum_tracking.ipynb #9433bc6b
 def _hold_ends(
     values: np.ndarray,  # (..., frames)
     inside: slice,  # frames to trust
@@ -108,11 +108,11 @@ def _hold_ends(
     chosen = np.clip(np.arange(values.shape[-1]), inside.start, inside.stop - 1)
     return values[..., chosen]
 
-# %% ../nbs/04_hum_tracking.ipynb #2f10c73e
+# %% ../nbs/04_hum_tracking.ipynb #4befdb30
 SMOOTHING_FRAMES = 5  # over which the voice's power counts as steady: 50 ms
 LEAST_VOICE = 1e-4  # of its median: no frame is trusted more than this allows
 
-# %% ../nbs/04_hum_tracking.ipynb #5225cfe0
+# %% ../nbs/04_hum_tracking.ipynb #cdefce70
 def bystander_power(
     bank: HarmonicBank,  # at the clip's rate
     waveform: Tensor,  # (channels, samples)
@@ -127,7 +127,7 @@ def bystander_power(
     floor = LEAST_VOICE * np.median(power, -1, keepdims=True) + 1e-7 * power.mean(-1, keepdims=True) + 1e-16
     return power + floor
 
-# %% ../nbs/04_hum_tracking.ipynb #f08dc737
+# %% ../nbs/04_hum_tracking.ipynb #41a265c2
 def clock_evidence(
     observed: np.ndarray,  # (channels, orders, frames), complex amplitudes
     bystanders: np.ndarray,  # (channels, orders, frames), power
@@ -153,7 +153,7 @@ def clock_evidence(
             evidence -= independent[:, None] * np.log1p(-np.minimum(explained, 0.9999))
     return evidence, (starts + frames / 2) / frame_rate
 
-# %% ../nbs/04_hum_tracking.ipynb #29a02d1f
+# %% ../nbs/04_hum_tracking.ipynb #45d3589c
 def best_path(
     evidence: np.ndarray,  # (windows, offsets), log-likelihood
     offsets: np.ndarray,  # (offsets), evenly spaced, Hz
@@ -175,7 +175,7 @@ def best_path(
     bend = np.minimum(left - 2 * top + right, -1e-9)
     return offsets[best] + np.clip((left - right) / (2 * bend), -1, 1) * (offsets[1] - offsets[0])
 
-# %% ../nbs/04_hum_tracking.ipynb #052cdbb8
+# %% ../nbs/04_hum_tracking.ipynb #8ddcc54f
 @dataclass(frozen=True)
 class Clock:
     "The fundamental of a hum as it moves."
@@ -202,7 +202,7 @@ class Clock:
         slope = frequency[left] + (frequency[left + 1] - frequency[left]) * share / 2
         return 2 * np.pi * (turns[left] + slope * share * grid[1])
 
-# %% ../nbs/04_hum_tracking.ipynb #551d1ede
+# %% ../nbs/04_hum_tracking.ipynb #6eb0315a
 def _search(waveform, sample_rate, centre, harmonics, offsets):
     "Evidence for offsets around one fundamental."
     bank = HarmonicBank(sample_rate, centre)
@@ -214,10 +214,10 @@ def _search(waveform, sample_rate, centre, harmonics, offsets):
     evidence, times = clock_evidence(observed, power, orders, sample_rate / bank.hop_length, offsets)
     return evidence, times + inside.start * bank.hop_length / sample_rate
 
-# %% ../nbs/04_hum_tracking.ipynb #4085351e
+# %% ../nbs/04_hum_tracking.ipynb #12a3064f
 SEARCH_HZ = 0.5  # on both sides of a nominal fundamental
 
-# %% ../nbs/04_hum_tracking.ipynb #f13c5783
+# %% ../nbs/04_hum_tracking.ipynb #c33fc300
 def find_clock(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -236,7 +236,7 @@ def find_clock(
     gained = float(totals[best][peak]) * sample_rate / waveform.shape[-1]
     return Clock(times, nominals[best] + path, gained if inside else 0.0)
 
-# %% ../nbs/04_hum_tracking.ipynb #02ca27cf
+# %% ../nbs/04_hum_tracking.ipynb #d71e7522
 def smooth_trend(
     observed: np.ndarray,  # (rows, frames), complex
     noise: np.ndarray,  # (rows, frames), power R of what is not hum
@@ -258,7 +258,7 @@ def smooth_trend(
     spread = 2 * np.log(factor[2].reshape(rows, frames)).sum(1) - (frames - 2) * np.log(stiffness[:, 0])
     return smooth, np.log(weight).sum(1) - cost - spread
 
-# %% ../nbs/04_hum_tracking.ipynb #c6b76991
+# %% ../nbs/04_hum_tracking.ipynb #cb19b13b
 def voice_power(
     residue: np.ndarray,  # (rows, frames), power left over
     bystanders: np.ndarray,  # (rows, frames), power
@@ -274,11 +274,11 @@ def voice_power(
     power[:, inside.stop :] *= 1e4
     return power
 
-# %% ../nbs/04_hum_tracking.ipynb #2bcc413a
+# %% ../nbs/04_hum_tracking.ipynb #0c483b23
 AGILITIES = np.logspace(-11, -6, 11)  # of the second difference, relative to the harmonic's power
 LEAST_GAIN = 5.0  # log-likelihood per second below which a harmonic is not subtracted
 
-# %% ../nbs/04_hum_tracking.ipynb #5b769ffb
+# %% ../nbs/04_hum_tracking.ipynb #402a50d2
 def follow_amplitudes(
     observed: np.ndarray,  # (rows, frames), complex amplitudes
     bystanders: np.ndarray,  # (rows, frames), power
@@ -302,11 +302,11 @@ def follow_amplitudes(
         power = (np.abs(smooth) ** 2).mean(1) + 1e-16
     return smooth, np.log(without / noise).sum(1) / observed.shape[1] * frame_rate
 
-# %% ../nbs/04_hum_tracking.ipynb #73c44ba7
+# %% ../nbs/04_hum_tracking.ipynb #3b634615
 LEAST_CONFIDENCE = 30.0, 60.0  # log-likelihood per second, and in all, below which there is no hum
 SHORTEST = 0.5  # s, in shorter clips no hum is looked for
 
-# %% ../nbs/04_hum_tracking.ipynb #8ccf8468
+# %% ../nbs/04_hum_tracking.ipynb #d09842f4
 @dataclass(frozen=True)
 class HumTrack:
     "A hum followed through a recording; without orders, and with a hum that is not present, when there is none."
@@ -331,14 +331,14 @@ class HumTrack:
         amplitudes = self.amplitudes[..., left] * (1 - share) + self.amplitudes[..., left + 1] * share
         return bank.synthesize(amplitudes, self.clock.phase(times), self.orders, samples)
 
-# %% ../nbs/04_hum_tracking.ipynb #31c9642a
+# %% ../nbs/04_hum_tracking.ipynb #ebcd05c8
 def _no_hum(channels: int, confidence: float) -> HumTrack:
     "What is found when there is no hum, with the evidence there was."
     clock = Clock(np.zeros(1), np.full(1, 50.0), confidence)
     nothing = Hum(False, 0.0, (), (), confidence)
     return HumTrack(nothing, clock, np.arange(2.0), np.zeros(0), np.zeros((channels, 0, 2), complex))
 
-# %% ../nbs/04_hum_tracking.ipynb #ee59abea
+# %% ../nbs/04_hum_tracking.ipynb #fcf7bd2e
 def _follow(low: Tensor, rate: int, clock: Clock, harmonics: int) -> HumTrack | None:
     "The harmonics that stand out, followed through a recording at a low rate; None when they do not make a hum."
     bank, channels, seconds = HarmonicBank(rate, clock.mean), len(low), low.shape[-1] / rate
@@ -359,7 +359,7 @@ def _follow(low: Tensor, rate: int, clock: Clock, harmonics: int) -> HumTrack | 
     found = tuple(int(order) for order in orders), tuple(levels.round(2).tolist())
     return HumTrack(Hum(True, clock.mean, *found, clock.confidence), clock, times, orders, amplitudes)
 
-# %% ../nbs/04_hum_tracking.ipynb #c1a430c7
+# %% ../nbs/04_hum_tracking.ipynb #36faea95
 def fit_hum(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -378,7 +378,7 @@ def fit_hum(
     clear = clock.confidence > max(per_second, in_all * sample_rate / samples)
     return (_follow(low, rate, clock, harmonics) if clear else None) or _no_hum(channels, clock.confidence)
 
-# %% ../nbs/04_hum_tracking.ipynb #c34651d1
+# %% ../nbs/04_hum_tracking.ipynb #b63f3d2a
 def detect_hum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
@@ -388,7 +388,7 @@ def detect_hum(
     "Is there a mains hum, and which? In clips shorter than half a second none is looked for."
     return fit_hum(torch.atleast_2d(waveform).flatten(0, -2), sample_rate, nominals=nominals).hum
 
-# %% ../nbs/04_hum_tracking.ipynb #81b2d189
+# %% ../nbs/04_hum_tracking.ipynb #2a4802f3
 def track_hum(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz
