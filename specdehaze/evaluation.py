@@ -5,17 +5,12 @@
 # %% auto #0
 __all__ = ['checked', 'si_sdr', 'psnr', 'log_spectral_distance', 'pesq_wb', 'stoi', 'dnsmos', 'oracle_ratio_mask',
            'oracle_phase_sensitive_mask', 'pause_level_db', 'pause_spectrum', 'hum_line_level_db', 'evaluate_pair',
-           'evaluate_alone', 'measure_speed', 'mean_interval', 'write_whole', 'write_table', 'read_table']
+           'evaluate_alone', 'measure_speed', 'mean_interval']
 
 # %% ../nbs/31_evaluation.ipynb #0a81c7c3
-import csv
-import io
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -304,45 +299,3 @@ def mean_interval(
     means = np.random.default_rng(seed).choice(values, (draws, values.size)).mean(1)
     low, high = np.quantile(means, [0.025, 0.975], method="nearest")
     return float(values.mean()), float(low), float(high)
-
-# %% ../nbs/31_evaluation.ipynb #ff4ca8b4
-def write_whole(
-    path: str | Path,  # where the content is to stand; missing folders are made
-    content: bytes,  # all of it
-) -> Path:  # the path
-    "Write to a temporary file beside `path`, then rename it, so that `path` never holds half of its content."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-# %% ../nbs/31_evaluation.ipynb #72d1fe73
-def write_table(
-    rows: Sequence[dict],  # one dict a row, of text and numbers; numbers keep six digits
-    path: str | Path,  # the CSV file; the settings go beside it as .json
-    settings: dict,  # whatever made the table: methods, files, seeds, versions
-) -> Path:  # the path of the CSV file
-    "Write rows as CSV under the union of their keys, and the settings as JSON beside them. No rows: ValueError."
-    if not rows:
-        raise ValueError(f"no rows to write to {path}")
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    table.writeheader()
-    for row in rows:
-        table.writerow({key: float(f"{cell:.6g}") if isinstance(cell, float) else cell for key, cell in row.items()})
-    write_whole(Path(path).with_suffix(".json"), (json.dumps(settings, indent=1, ensure_ascii=False) + "\n").encode())
-    return write_whole(path, text.getvalue().encode())
-
-# %% ../nbs/31_evaluation.ipynb #1513dfe3
-def read_table(
-    path: str | Path,  # a CSV file that `write_table` wrote
-) -> list[dict]:  # one dict a row; numbers come back as floats, what a row lacked as ""
-    "Read a table back: quoted cells as text, the others as numbers."
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, quoting=csv.QUOTE_NONNUMERIC))

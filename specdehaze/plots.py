@@ -24,7 +24,8 @@ from PIL import Image
 from torch import Tensor
 
 from .audio import Stft
-from .evaluation import hum_line_level_db, pause_spectrum, write_whole
+from .evaluation import hum_line_level_db, pause_spectrum
+from .tables import write_whole
 
 # %% ../nbs/40_plots.ipynb #23c4e364
 if TYPE_CHECKING:

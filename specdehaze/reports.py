@@ -29,9 +29,9 @@ from papermill.exceptions import PapermillExecutionError
 from torch import Tensor
 
 from .audio import resample, write_audio
-from .corpus import resource_folder
+from .recordings import resource_folder
 from .dehazer import unknown_name
-from .evaluation import write_whole
+from .tables import write_whole
 from .plots import save_figure
 
 # %% ../nbs/42_reports.ipynb #b0f0f7bc

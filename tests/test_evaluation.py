@@ -1,6 +1,5 @@
 "Scores against hand computations and other libraries, and the scores that broken estimates deserve."
 
-import json
 import math
 from functools import partial
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdehaze.audio import Stft, mix_at_snr, resample
-from specdehaze.corpus import resource_folder
 from specdehaze.evaluation import (
     dnsmos,
     evaluate_alone,
@@ -27,13 +25,11 @@ from specdehaze.evaluation import (
     pause_spectrum,
     pesq_wb,
     psnr,
-    read_table,
     si_sdr,
     stoi,
-    write_table,
-    write_whole,
 )
 from specdehaze.files import read_audio
+from specdehaze.recordings import resource_folder
 
 RATE = 16000
 LISTENERS = [partial(pesq_wb, sample_rate=RATE), partial(stoi, sample_rate=RATE)]
@@ -345,45 +341,3 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     random = np.random.default_rng(0)
     intervals = [mean_interval(random.normal(0, 1, 30), draws=500) for _ in range(200)]
     assert 0.88 < np.mean([low <= 0 <= high for _, low, high in intervals]) < 0.98
-
-
-text = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=8)
-
-
-cells = text | st.floats(allow_nan=False, width=16) | st.integers(-999, 999)
-
-
-@given(st.lists(st.dictionaries(text, cells), min_size=1, max_size=4))
-@settings(max_examples=40, deadline=None)
-def test_tables_come_back(tmp_path_factory, rows):
-    folder = tmp_path_factory.mktemp("tables")
-    if not any(rows):
-        return
-    path = write_table(rows, folder / "sub" / "table.csv", {"seed": 0})
-    back = read_table(path)
-    for row, same in zip(rows, back, strict=True):
-        for name, value in same.items():
-            if name not in row:
-                assert value == ""
-            elif isinstance(row[name], str):
-                assert value == row[name]
-            else:
-                assert value == pytest.approx(row[name], rel=1e-5)
-    assert json.loads(path.with_suffix(".json").read_text()) == {"seed": 0}
-    assert {file.name for file in path.parent.iterdir()} == {"table.csv", "table.json"}
-
-
-def test_table_keeps_what_is_text_and_what_is_not(tmp_path):
-    rows = [{"name": "01", "snr": 10, "score": -math.inf}, {"name": 'a, "b"', "note": "só"}]
-    back = read_table(write_table(rows, tmp_path / "t.csv", {}))
-    assert back[0] == {"name": "01", "snr": 10.0, "score": -math.inf, "note": ""}
-    assert back[1] == {"name": 'a, "b"', "snr": "", "score": "", "note": "só"}
-    with pytest.raises(ValueError, match="no rows"):
-        write_table([], tmp_path / "none.csv", {})
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = write_whole(tmp_path / "a.txt", b"old")
-    with pytest.raises(TypeError):
-        write_whole(path, "text is not bytes")
-    assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["a.txt"]

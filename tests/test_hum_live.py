@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdehaze.audio import mix_at_snr
-from specdehaze.corpus import bundled_recordings
 from specdehaze.evaluation import si_sdr
 from specdehaze.hum import synthesize_hum
 from specdehaze.hum_live import HumCanceller
+from specdehaze.recordings import bundled_recordings
 
 
 @pytest.fixture(scope="module")

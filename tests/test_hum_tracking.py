@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy.linalg import solve
 
 from specdehaze.audio import mix_at_snr, resample
-from specdehaze.corpus import bundled_recordings
 from specdehaze.evaluation import si_sdr
 from specdehaze.hum import synthesize_hum
 from specdehaze.hum_tracking import (
@@ -21,6 +20,7 @@ from specdehaze.hum_tracking import (
     smooth_trend,
     track_hum,
 )
+from specdehaze.recordings import bundled_recordings
 
 
 def veil(clean, rate, snr_db, **hum):

@@ -7,6 +7,7 @@ from source_tree import PACKAGE, imported_packages, imported_siblings, module_no
 
 # What each module may lean on directly; what those lean on comes with them. "*" is everything above it in this table.
 LEANS_ON = {
+    "tables": [],
     "files": [],
     "audio": ["files"],
     "haze": ["audio"],
@@ -15,11 +16,16 @@ LEANS_ON = {
     "hum_tracking": ["audio", "hum"],
     "hum_live": ["hum_tracking"],
     "blocks": [],
-    "corpus": ["audio", "hum"],
+    "recordings": ["audio"],
+    "packages": [],
+    "sources": ["recordings", "packages", "tables"],
+    "disturbances": ["audio", "hum"],
+    "corpus": ["sources", "disturbances"],
     "cache": ["corpus", "veil"],
+    "augmentation": ["audio"],
     "networks": ["veil"],
     "losses": ["audio"],
-    "training": ["cache", "networks", "losses"],
+    "training": ["cache", "augmentation", "networks", "losses"],
     "dehazer": ["*"],
     "evaluation": ["*"],
     "archive": ["*"],

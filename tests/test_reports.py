@@ -17,8 +17,7 @@ from source_tree import NOTEBOOKS, ROOT
 
 from specdehaze import reports
 from specdehaze.audio import audio_info, read_audio, write_audio
-from specdehaze.corpus import bundled_recordings
-from specdehaze.evaluation import read_table
+from specdehaze.recordings import bundled_recordings
 from specdehaze.reports import (
     ReportError,
     audio_player,
@@ -30,6 +29,7 @@ from specdehaze.reports import (
     run_report,
     text_table,
 )
+from specdehaze.tables import read_table
 
 
 class Page(HTMLParser):

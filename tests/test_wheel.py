@@ -88,7 +88,7 @@ def test_installed_modules_import_from_another_folder(run_python, installed):
 
 def test_installed_package_finds_its_recordings(run_python, installed):
     script = (
-        "from specdehaze.corpus import bundled_recordings, resource_folder\n"
+        "from specdehaze.recordings import bundled_recordings, resource_folder\n"
         "print(resource_folder('data'), *(recording.path for recording in bundled_recordings()), sep='\\n')"
     )
     folder, *paths = run_python("-c", script).split("\n")[:-1]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_tree import ROOT
 
-from specdehaze import corpus
-from specdehaze.corpus import KINDS, TEST_VOICES, bundled_recordings, cut_loop, noisy_pairs, resource_folder
+from specdehaze import recordings
+from specdehaze.recordings import KINDS, TEST_VOICES, bundled_recordings, cut_loop, noisy_pairs, resource_folder
 
 DATA = ROOT / "data"
 RECORDINGS = bundled_recordings()
@@ -109,7 +109,7 @@ def test_a_choice_that_nothing_meets_names_the_choices(arguments, keywords):
 def test_resource_folder_prefers_what_is_installed(tmp_path, monkeypatch):
     package = tmp_path / "specdehaze"
     package.mkdir()
-    monkeypatch.setattr(corpus, "files", lambda name: package)
+    monkeypatch.setattr(recordings, "files", lambda name: package)
     with pytest.raises(FileNotFoundError, match="install specdehaze again"):
         resource_folder("data")
     shutil.copytree(DATA / "LICENSES", tmp_path / "data")
