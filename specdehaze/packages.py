@@ -326,7 +326,7 @@ def _proxies() -> dict[str, str]:
     proxies = dict(line.split("=", 1) for line in shlex.split(found or ""))
     return {scheme: proxy for scheme, proxy in proxies.items() if proxy not in ("", "DIRECT")} | getproxies()
 
-# %% ../nbs/11_packages.ipynb #148a1fd3
+# %% ../nbs/11_packages.ipynb #ffb0f800
 def download(
     address: str,  # URL
     part: Path,  # file that grows; what it holds already is not fetched again
@@ -341,7 +341,7 @@ def download(
     request = Request(address, headers={"Range": f"bytes={done}-"} if done else {})
     opener = build_opener(ProxyHandler(_proxies()))
     with opener.open(request, timeout=60) as answer, open(part, "ab" if answer.status == 206 else "wb") as file:
-        while block := answer.read(1 << 18):
+        while block := answer.read1(1 << 18):
             file.write(block)
             if progress:
                 progress(file.tell(), size)
