@@ -384,4 +384,6 @@ d = { 'settings': { 'branch': 'main',
                                  'specdehaze.veil.refine_veil': ('veil.html#refine_veil', 'specdehaze/veil.py'),
                                  'specdehaze.veil.veil_error_db': ('veil.html#veil_error_db', 'specdehaze/veil.py'),
                                  'specdehaze.veil.voice_presence': ('veil.html#voice_presence', 'specdehaze/veil.py')},
-            'specdehaze.workers': {'specdehaze.workers.share_work': ('workers.html#share_work', 'specdehaze/workers.py')}}}
+            'specdehaze.workers': { 'specdehaze.workers._alone': ('workers.html#_alone', 'specdehaze/workers.py'),
+                                    'specdehaze.workers.share_work': ('workers.html#share_work', 'specdehaze/workers.py'),
+                                    'specdehaze.workers.single_thread': ('workers.html#single_thread', 'specdehaze/workers.py')}}}
