@@ -23,7 +23,8 @@ LEANS_ON = {
     "sources": ["packages", "disturbances", "tables", "workers"],
     "plan": ["sources"],
     "corpus": ["plan"],
-    "cache": ["corpus", "veil"],
+    "pairs": ["corpus", "veil"],
+    "cache": ["pairs", "tables", "workers"],
     "augmentation": ["audio"],
     "networks": ["veil"],
     "losses": ["audio"],
@@ -34,6 +35,8 @@ LEANS_ON = {
     "plots": ["*"],
     "widgets": ["*"],
     "reports": ["*"],
+    "console": [],
+    "corpus_commands": ["*"],
     "cli": ["*"],
 }
 ORDER = list(LEANS_ON)
