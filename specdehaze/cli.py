@@ -18,7 +18,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from .console import StoppableCommands, consoles, fail, progress_bar
-from .corpus_commands import corpus_app
+from .corpus_commands import corpus_app, preprocess
 
 # %% ../nbs/45_cli.ipynb #ae599a37
 app = typer.Typer(
@@ -48,8 +48,9 @@ def _main(
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
-# %% ../nbs/45_cli.ipynb #e9d2a9ed
+# %% ../nbs/45_cli.ipynb #b01e25c4
 app.add_typer(corpus_app, name="corpus")
+app.command()(preprocess)
 
 # %% ../nbs/45_cli.ipynb #401ae1c0
 def _summary() -> Table:
