@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STYLE', 'styled_figure', 'draw_spectrogram', 'draw_mask', 'plot_spectrograms', 'plot_layers', 'plot_hum_lines',
-           'plot_scores', 'save_figure']
+           'plot_scores', 'plot_distributions', 'save_figure']
 
 # %% ../nbs/40_plots.ipynb #0f43fb0b
 import io
@@ -243,6 +243,26 @@ def plot_scores(
         ax.set(xlabel="Input SNR (dB)", ylabel=label, xticks=sorted({row["snr_db"] for row in rows}))
         ax.grid(axis="y")
         figure.legend(loc="outside right upper")
+    return figure
+
+# %% ../nbs/40_plots.ipynb #01e72e5b
+def plot_distributions(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],  # label of the axis -> name of a part -> its values
+    *,
+    bins: int = 40,  # from the smallest to the largest value of a panel
+) -> Figure:  # panels side by side
+    "Histograms of several parts over each other, each of area 1. No panels: ValueError."
+    if not panels:
+        raise ValueError("no distributions to plot")
+    with styled_figure(1, len(panels), size=(0.6 + 2.2 * len(panels), 2.4), squeeze=False) as (figure, axes):
+        for ax, (label, parts) in zip(axes.flat, panels.items()):
+            every = [value for values in parts.values() for value in values]
+            for number, (name, values) in enumerate(parts.items()):
+                edges = {"bins": bins, "range": (min(every), max(every))} if every else {}
+                style = {"histtype": "step", "ls": ("-", "--", ":")[number % 3], "lw": 1.4, "label": name}
+                ax.hist(values, weights=[100 / max(len(values), 1)] * len(values), **style, **edges)
+            ax.set(xlabel=label, ylabel="Share (%)" if ax is axes[0, 0] else "")
+        axes[0, 0].legend(loc="best")
     return figure
 
 # %% ../nbs/40_plots.ipynb #54cdca1f
