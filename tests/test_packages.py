@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import io
-import os
 import shutil
 import signal
 import socket
@@ -17,6 +16,7 @@ import warnings
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -24,25 +24,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specdehaze import packages
-from specdehaze.packages import (
+from specdehaze.containers import (
     LoopedNote,
-    Package,
-    PackageError,
-    cache_folder,
     cat_files,
     clonk_files,
     deb_files,
-    download,
-    fetch_package,
     hold_note,
     is_held,
-    known_packages,
     sf2_files,
     unpack_deb,
 )
+from specdehaze.packages import Package, PackageError, cache_folder, download, fetch_package, known_packages
 
 NAME, VERSION = "sounds", "1:2.0-1"
-FILES = {f"./usr/share/sounds/{i:03d}.wav": os.urandom(5000) for i in range(40)} | {"./usr/share/doc/copyright": b"GPL"}
+FILES = {f"./usr/share/sounds/{i:03d}.wav": Random(i).randbytes(5000) for i in range(40)}
+FILES |= {"./usr/share/doc/copyright": b"GPL"}
 
 
 def deb_bytes(files: dict[str, bytes], *, packing: str = "xz", links: dict[str, str] | None = None) -> bytes:
@@ -419,7 +415,7 @@ def test_zstandard_says_which_python_reads_it(tmp_path):
 BROKEN = [b"", b"<html>", b"!<arch>\n", DEB[:-3000], DEB[:400], DEB[:300] + bytes(500) + DEB[800:]]
 
 
-@pytest.mark.parametrize("content", BROKEN)
+@pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_package_is_named(tmp_path, content):
     path = tmp_path / "broken.deb"
     path.write_bytes(content)
