@@ -38,7 +38,7 @@ def fail(
 
 # %% ../nbs/43_console.ipynb #de8a5eff
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:  # nothing
     "While this lasts, SIGTERM and SIGHUP raise KeyboardInterrupt, where nobody has asked for anything else."
     names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
@@ -55,7 +55,11 @@ def stoppable() -> Iterator[None]:
 class StoppableCommands(TyperGroup):
     "The commands, and how they end when they are interrupted."
 
-    def invoke(self, context: Any) -> Any:
+    def invoke(
+        self,
+        context: Any,  # of the call
+    ) -> Any:  # what the command returns
+        "Run the command; an interruption becomes exit status 130."
         try:
             with stoppable():
                 return super().invoke(context)

@@ -184,7 +184,7 @@ def _load_mix(
 
 # %% ../nbs/16_pairs.ipynb #025e16e2
 def corpus_items(
-    corpus: Corpus,
+    corpus: Corpus,  # that was built
 ) -> list[CacheItem]:  # a pair for each mix
     "The mixes of a corpus as pairs for a cache with the sample rate of the corpus."
     return [
