@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 
 # %% ../nbs/07_workers.ipynb #fbb10356
 @contextmanager
-def single_thread() -> Iterator[None]:
+def single_thread() -> Iterator[None]:  # a context
     "While this lasts, PyTorch computes in one thread, and a sum has the same last bits on every machine of a kind."
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
