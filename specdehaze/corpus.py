@@ -8,6 +8,7 @@ __all__ = ['COMPUTED', 'join_takes', 'Mixer', 'Corpus', 'build_corpus']
 # %% ../nbs/15_corpus.ipynb #d6a6700d
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -73,7 +74,7 @@ COMPUTED = {"hum": _compute_hum, "reverberation": _compute_echo, "colour": _comp
 class Mixer:
     "Makes the sound of mixes."
 
-    takes: Sequence[Take]  # all of the corpus
+    takes: Sequence[Take] | Mapping[int, Take]  # of the corpus, by number
     folders: Mapping[str, Path]  # of each source
 
     def read(
@@ -152,8 +153,8 @@ class Mixer:
         pieces = self.read(mix.takes, mix.sample_rate)
         clean = join_takes(pieces, round(mix.seconds * mix.sample_rate), mix.sample_rate) * from_db(mix.gain_db)
         noise = self.disturbance(mix, clean)
-        loudest, _ = mix_at_snr(clean, noise, min(HUM_RATIOS) if "hum" in mix.disturbance else mix.snr_db)
-        limit = min(1.0, 0.98 / float(torch.stack([loudest, clean]).abs().max()))
+        loudest, scaled = mix_at_snr(clean, noise, min(HUM_RATIOS) if "hum" in mix.disturbance else mix.snr_db)
+        limit = min(1.0, 0.98 / float(torch.stack([loudest, clean, scaled]).abs().max()))
         noisy, noise = mix_at_snr(clean * limit, noise, mix.snr_db)
         return NoisyPair(mix.id, noisy[None], (clean * limit)[None], noise[None], mix.sample_rate)
 
@@ -166,13 +167,22 @@ def _sound_files(
     names = {"clean": ("clean", mix.clip), "noise": ("disturbance", mix.id), "noisy": ("noisy", mix.id)}
     return {part: root / folder / f"{name}.flac" for part, (folder, name) in names.items()}
 
+# %% ../nbs/15_corpus.ipynb #2c9b80f4
+def _only(
+    mixer: Mixer,  # that knows all takes
+    mix: Mix,  # the one that will be asked for
+) -> Mixer:  # that knows the takes of this mix, and is quickly sent to another process
+    "A small mixer, for one mix."
+    numbers = map(int, f"{mix.takes} {mix.noise_takes}".split())
+    return Mixer({number: mixer.takes[number] for number in numbers}, mixer.folders)
+
 # %% ../nbs/15_corpus.ipynb #b763a1e7
 def _write_mix(
-    mix: Mix,  # to write
-    mixer: Mixer,  # that makes it
+    job: tuple[Mix, Mixer],  # what to write, and what makes it
     root: Path,  # of the corpus
 ) -> None:
     "Write the three sounds of a mix, unless they are there."
+    mix, mixer = job
     paths = _sound_files(root, mix)
     if all(path.exists() for path in paths.values()):
         return
@@ -200,8 +210,8 @@ def _claim(
     if root.exists() and not root.is_dir():
         raise CorpusError(f"{root}: is a file, and a corpus needs a folder")
     if not (root / "corpus.json").exists():
-        ours = {f"{table}.{form}" for table in ("takes", "metadata") for form in ("csv", "json")}
-        if root.is_dir() and any(path.name not in ours for path in root.iterdir()):
+        ours = re.compile(r"\.?(takes|metadata|corpus)\.(csv|json)(\.\d+)?")
+        if root.is_dir() and not all(ours.fullmatch(path.name) for path in root.iterdir()):
             raise CorpusError(f"{root}: holds other files; choose an empty or a new folder")
         return False
     there = json.loads((root / "corpus.json").read_text(encoding="utf-8"))
@@ -210,6 +220,17 @@ def _claim(
             differ = f"{part} are {there.get(part)} there, and {described[part]} are asked for"
             raise CorpusError(f"{root}: holds another corpus; {differ}. Choose another folder, or delete this one")
     return True
+
+# %% ../nbs/15_corpus.ipynb #7e2d4c81
+def _sweep(
+    root: Path,  # of the corpus
+) -> None:
+    "Remove what a build that was killed had begun to write, and nothing else."
+    begun = re.compile(r"\.[0-9a-f]{8}\.part|\.(SHA256SUMS|(takes|metadata|corpus)\.(csv|json))\.\d+")
+    for folder in (root, root / "clean", root / "disturbance", root / "noisy"):
+        for path in folder.glob(".*"):
+            if begun.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 # %% ../nbs/15_corpus.ipynb #b1745e1d
 def _make_tables(
@@ -241,8 +262,9 @@ def _write_sounds(
     "Write what is not yet there, and the hash of each file when all are."
     for folder in ("clean", "disturbance", "noisy"):
         (root / folder).mkdir(exist_ok=True)
-    mixes, write = corpus.mixes(), partial(_write_mix, mixer=corpus.mixer, root=root)
-    for done, _ in enumerate(share_work(write, mixes, workers=workers), 1):
+    mixes, mixer = corpus.mixes(), corpus.mixer
+    jobs = [(mix, _only(mixer, mix)) for mix in mixes]
+    for done, _ in enumerate(share_work(partial(_write_mix, root=root), jobs, workers=workers), 1):
         progress("mixing", done, len(mixes))
     files = sorted({path for mix in mixes for path in _sound_files(root, mix).values()} | {*root.glob("*.csv")})
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root).as_posix()}\n" for path in files]
@@ -305,7 +327,7 @@ def build_corpus(
     folders: Mapping[str, str | Path] | None = None,  # where the user keeps sources, by name
     workers: int = 1,  # processes
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,  # what is done, how much, of how much
-) -> Corpus:
+) -> Corpus:  # complete
     """Build a corpus, or go on with one that was stopped. The same settings give the same bytes, whatever the workers.
 
     Raises CorpusError if the folder holds something else or a split has no recordings, PackageError or AudioError if a
@@ -319,6 +341,7 @@ def build_corpus(
         root.mkdir(parents=True, exist_ok=True)
         places = {s.name: source_folder(s, given, progress=partial(progress, s.name)) for s in settings.sources}
         _make_tables(root, settings, places, described, workers, progress)
+    _sweep(root)
     corpus = Corpus(root)
     if settings.size.written and not (root / "SHA256SUMS").exists():
         _write_sounds(root, corpus, workers, progress)

@@ -85,7 +85,12 @@ def room_response(
     first: float = 0.05,  # s; what comes earlier belongs to the voice, and is left out
     seed: int = 0,  # of the echo
 ) -> Tensor:  # (samples), energy 1
-    "The late part of a room's impulse response: noise that decays exponentially (Polack 1988)."
+    """The late part of a room's impulse response: noise that decays exponentially (Polack 1988).
+
+    Raises ValueError for a room in which nothing is late.
+    """
+    if 1.2 * reverberation_time <= first:
+        raise ValueError(f"an echo of {reverberation_time} s is over before {first} s: choose a larger room")
     seconds = torch.arange(int(1.2 * reverberation_time * sample_rate), dtype=torch.float64) / sample_rate
     noise = torch.randn(len(seconds), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     response = noise * 10 ** (-3 * seconds / reverberation_time) * (seconds >= first)

@@ -8,8 +8,9 @@ __all__ = ['PROFILES', 'HUM_RATIOS', 'VOICE_RATIOS', 'CLEAN', 'NOISES', 'Profile
 
 # %% ../nbs/14_plan.ipynb #ee0457eb
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from random import Random
 
 from .disturbances import draw_hum
@@ -64,8 +65,16 @@ class CorpusSettings:
             raise CorpusError(f"no profile is called {self.profile!r}: choose one of {', '.join(PROFILES[self.kind])}")
         if unknown := [name for name in self.added if name not in known_sources()]:
             raise CorpusError(f"no source is called {unknown[0]!r}: choose from {', '.join(known_sources())}")
+        if strange := [name for name in self.added if known_sources()[name].kind not in self._kinds]:
+            no_use = f"a {self.kind} corpus has no use for {strange[0]}, which is {known_sources()[strange[0]].kind}"
+            raise CorpusError(f"{no_use}: add {', '.join(self._kinds)}")
         if not 8000 <= self.sample_rate <= 192000:
             raise CorpusError(f"a corpus has a sample rate from 8000 to 192000 Hz, not {self.sample_rate}")
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        "Kinds of sources that it has a use for."
+        return (*CLEAN[self.kind], *NOISES[self.kind])
 
     @property
     def size(self) -> Profile:  # clips, seconds, written or not
@@ -75,9 +84,8 @@ class CorpusSettings:
     @property
     def sources(self) -> list[Source]:  # in the order of the catalogue
         "The sources that it takes its sounds from."
-        kinds = (*CLEAN[self.kind], *NOISES[self.kind])
         chosen = [s for s in known_sources().values() if s.serves(self.profile) or s.name in self.added]
-        return [source for source in chosen if source.kind in kinds]
+        return [source for source in chosen if source.kind in self._kinds]
 
 # %% ../nbs/14_plan.ipynb #c1b1fa6e
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ def group_takes(
 def _draw_noise(
     kind: str,  # of the disturbance
     takes: Sequence[Take],  # all of the corpus
-    split: str,  # train, validation or test
+    groups_of: Callable[[tuple[str, ...]], dict[str, list[int]]],  # `group_takes` of the split
     voice: str,  # the clean one, who must not be in a crowd against itself
     seconds: float,  # s
     random: Random,  # the dice
@@ -166,7 +174,7 @@ def _draw_noise(
     if kind == "reverberation":
         return {"reverberation_time": round(random.uniform(0.2, 1.0), 2)}
     pool = ("babble", "speech") if kind == "babble" else ("hum",) if kind == "recorded hum" else (kind,)
-    groups = {name: numbers for name, numbers in group_takes(takes, split, pool).items() if name != voice}
+    groups = {name: numbers for name, numbers in groups_of(pool).items() if name != voice}
     if kind == "keyboard":
         numbers = random.sample(sorted(n for numbers in groups.values() for n in numbers), min(12, len(groups)))
     elif kind == "babble":
@@ -180,14 +188,13 @@ def _draw_noise(
 # %% ../nbs/14_plan.ipynb #cf82d06f
 def _turns(
     settings: CorpusSettings,  # of the corpus
-    takes: Sequence[Take],  # all of it
-    split: str,  # train, validation or test
+    groups_of: Callable[[tuple[str, ...]], dict[str, list[int]]],  # `group_takes` of the split
 ) -> list[str]:  # kinds of disturbances that take turns
     "Which disturbances a split can have."
     if settings.kind == "hum":
-        return ["hum"] * 3 + ["recorded hum" if group_takes(takes, split, ["hum"]) else "hum"]
-    there = [kind for kind in NOISES["voice"] if kind != "babble" and group_takes(takes, split, [kind])]
-    voices = len(group_takes(takes, split, ["babble", "speech"]))
+        return ["hum"] * 3 + ["recorded hum" if groups_of(("hum",)) else "hum"]
+    there = [kind for kind in NOISES["voice"] if kind != "babble" and groups_of((kind,))]
+    voices = len(groups_of(("babble", "speech")))
     return [*there, *["babble"] * (voices > 2), "colour", "reverberation"]
 
 # %% ../nbs/14_plan.ipynb #fd1f62c8
@@ -202,17 +209,18 @@ def _joint_level(
 def _draw_clip(
     settings: CorpusSettings,  # of the corpus
     takes: Sequence[Take],  # all of it
+    groups_of: Callable[[tuple[str, ...]], dict[str, list[int]]],  # `group_takes` of the split
     split: str,  # train, validation or test
     number: int,  # of the clip in its split
 ) -> Mix:  # without a ratio
     "Throw the dice for a clip: who is heard, and what over it."
     random = Random(f"{settings.seed}/{settings.kind}/{split}/{number}")
-    clean, seconds = group_takes(takes, split, CLEAN[settings.kind]), settings.size.seconds
+    clean, seconds = groups_of(CLEAN[settings.kind]), settings.size.seconds
     voice = _draw(clean, takes, random)
     numbers = _fill(clean[voice], takes, seconds, random)
-    turns = _turns(settings, takes, split)
+    turns = _turns(settings, groups_of)
     kind = turns[number % len(turns)]
-    drawn = {"noise_takes": ""} | _draw_noise(kind, takes, split, voice, seconds, random)
+    drawn = {"noise_takes": ""} | _draw_noise(kind, takes, groups_of, voice, seconds, random)
     heard = [takes[n] for n in (*numbers, *map(int, drawn["noise_takes"].split()))]
     level = random.uniform(-36.0, -20.0) if split == "train" else -26.0
     return Mix(
@@ -230,15 +238,16 @@ def plan_corpus(
     "Draw a whole corpus from its seed. Raises CorpusError if a split has no clean takes."
     mixes = []
     for split, clips in zip(SPLITS, settings.size.clips):
-        if not group_takes(takes, split, CLEAN[settings.kind]):
+        groups_of = cache(partial(group_takes, takes, split))
+        if not groups_of(CLEAN[settings.kind]):
             raise CorpusError(f"no clean recording is fit for use in {split}: add a source that has some")
         for number in range(clips):
-            clip = _draw_clip(settings, takes, split, number)
+            clip = _draw_clip(settings, takes, groups_of, split, number)
             if settings.kind == "hum":
                 mixes += [replace(clip, id=f"{clip.clip}_{snr:02.0f}dB", snr_db=snr) for snr in HUM_RATIOS]
             elif split == "train":
-                mixes.append(replace(clip, snr_db=round(Random(clip.seed).uniform(-5, 20), 1)))
+                mixes.append(replace(clip, snr_db=round(Random(f"{clip.seed}/snr").uniform(-5, 20), 1)))
             else:
-                turns = len(_turns(settings, takes, split))
+                turns = len(_turns(settings, groups_of))
                 mixes.append(replace(clip, snr_db=VOICE_RATIOS[number // turns % len(VOICE_RATIOS)]))
     return mixes

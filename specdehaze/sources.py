@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import torchaudio
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from .audio import level_db
@@ -53,7 +54,7 @@ class Source:
     def serves(
         self,
         profile: str,  # smoke, small or full
-    ) -> bool:
+    ) -> bool:  # whether its row names it
         "Whether a corpus of this size takes this source without being asked."
         return profile in self.profiles.split()
 
@@ -107,7 +108,7 @@ def find_takes(
     wanted, unwanted = re.compile(source.files), re.compile(source.leave_out or r"(?!)")
     files = (path for path in root.rglob("*") if path.suffix.lower() in AUDIO and path.is_file())
     places, takes = sorted(path.relative_to(root).as_posix() for path in files), []
-    for place, found in ((place, wanted.search(f"/{place}") or wanted.search(place)) for place in places):
+    for place, found in ((place, wanted.search(place) or wanted.search(f"/{place}")) for place in places):
         if found and not unwanted.search(f"/{place}"):
             groups = {name: value or "" for name, value in found.groupdict().items()}
             voice = source.voice.format(**groups) or f"{source.name}/{groups.get('sound', place)}"
@@ -175,7 +176,7 @@ def read_mono(
 # %% ../nbs/13_sources.ipynb #626e7f9c
 def flat_top_share(
     waveform: Tensor,  # (samples)
-) -> float:
+) -> float:  # 0 to 1
     "Share of samples that stand in runs of three or more at the peak, positive or negative."
     at_peak = (waveform.abs() >= 0.9999 * waveform.abs().max()) & (waveform.abs() > 0)
     if len(waveform) < 3:
@@ -202,8 +203,9 @@ def _bandwidth(
     sample_rate: int,  # Hz
 ) -> float:  # Hz
     "Frequency below which 99.99 % of the power lies."
-    power = torch.fft.rfft(waveform.double()).abs().square().cumsum(0)
-    return int((power < 0.9999 * power[-1]).sum()) * sample_rate / len(waveform)
+    size = next_fast_len(len(waveform), real=True)
+    power = torch.fft.rfft(waveform.double(), size).abs().square().cumsum(0)
+    return int((power < 0.9999 * power[-1]).sum()) * sample_rate / size
 
 # %% ../nbs/13_sources.ipynb #191f1643
 def measure_take(
@@ -255,6 +257,27 @@ def find_fault(
         return f"dull: nothing above {take.bandwidth} Hz"
     return ""
 
+# %% ../nbs/13_sources.ipynb #5a3c91e7
+def _keep_apart(
+    takes: Sequence[Take],  # measured, of all sources
+) -> list[Take]:  # in the same order, with faults
+    "Let no sound be there twice, and no voice in two splits."
+    first: dict[str, Take] = {}
+    home: dict[str, str] = {}
+    for take in sorted(takes, key=lambda take: SPLITS.index(take.split), reverse=True):
+        if not take.fault:
+            first.setdefault(take.digest, take)
+            home.setdefault(take.voice, take.split)
+    apart = []
+    for take in takes:
+        fault = take.fault
+        if not fault and first[take.digest] is not take:
+            fault = f"copy of {first[take.digest].source}/{first[take.digest].place}"
+        elif not fault and home[take.voice] != take.split:
+            fault = f"in two splits: {take.voice} is heard in {home[take.voice]}"
+        apart.append(replace(take, fault=fault))
+    return apart
+
 # %% ../nbs/13_sources.ipynb #1f741dc5
 def assess_takes(
     takes: Sequence[Take],  # from `find_takes`, of any number of sources
@@ -268,20 +291,12 @@ def assess_takes(
     for take in share_work(partial(measure_take, folders=folders), takes, workers=workers):
         measured.append(replace(take, fault=find_fault(take)))
         progress(len(measured), len(takes))
-    first: dict[str, Take] = {}
-    for take in sorted(measured, key=lambda take: SPLITS.index(take.split), reverse=True):
-        if take.digest and not take.fault:
-            first.setdefault(take.digest, take)
-    return [
-        replace(take, fault=f"copy of {first[take.digest].source}/{first[take.digest].place}")
-        if not take.fault and first[take.digest] is not take else take
-        for take in measured
-    ]
+    return _keep_apart(measured)
 
 # %% ../nbs/13_sources.ipynb #a1d913fc
 def takes_from_rows(
     rows: Sequence[Mapping],  # of a table that was written from takes, see `read_table`
-) -> list[Take]:
+) -> list[Take]:  # equal to those that were written
     "Takes from the rows of a table."
     types = {field.name: field.type for field in fields(Take)}
     return [Take(**{name: types[name](value) for name, value in row.items()}) for row in rows]
