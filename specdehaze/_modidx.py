@@ -524,5 +524,6 @@ d = { 'settings': { 'branch': 'main',
             'specdehaze.workers': { 'specdehaze.workers.WorkerError': ('workers.html#workererror', 'specdehaze/workers.py'),
                                     'specdehaze.workers._alone': ('workers.html#_alone', 'specdehaze/workers.py'),
                                     'specdehaze.workers._follow': ('workers.html#_follow', 'specdehaze/workers.py'),
+                                    'specdehaze.workers._in_processes': ('workers.html#_in_processes', 'specdehaze/workers.py'),
                                     'specdehaze.workers.share_work': ('workers.html#share_work', 'specdehaze/workers.py'),
                                     'specdehaze.workers.single_thread': ('workers.html#single_thread', 'specdehaze/workers.py')}}}

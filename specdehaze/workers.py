@@ -21,9 +21,9 @@ from joblib import Parallel, delayed
 class WorkerError(RuntimeError):
     "A worker that did not come back; the message says what to do."
 
-# %% ../nbs/07_workers.ipynb #fbb10356
+# %% ../nbs/07_workers.ipynb #64d514ae
 @contextmanager
-def single_thread() -> Iterator[None]:  # nothing
+def single_thread() -> Iterator[None]:  # a context
     "While this lasts, PyTorch computes in one thread, and a sum has the same last bits on every machine of a kind."
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -50,7 +50,17 @@ def _follow() -> None:
 
     Thread(target=watch, daemon=True).start()
 
-# %% ../nbs/07_workers.ipynb #fd30891c
+# %% ../nbs/07_workers.ipynb #91bb9a1a
+def _in_processes(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
+    "Results in order, from worker processes."
+    jobs = (delayed(_alone)(function, item) for item in items)
+    try:
+        yield from Parallel(workers, return_as="generator", initializer=_follow)(jobs)
+    except BrokenProcessPool as error:
+        advice = "if memory ran out, take fewer workers; what is finished stays, and running it again goes on"
+        raise WorkerError(f"a worker was stopped from outside: {advice}") from error
+
+# %% ../nbs/07_workers.ipynb #7e19c9c7
 def share_work(
     function: Callable[[Any], Any],  # of one item
     items: Sequence[Any],  # whatever pickle can send
@@ -64,11 +74,5 @@ def share_work(
     if workers < 1:
         raise ValueError(f"work needs at least one worker, not {workers}")
     if workers == 1 or len(items) < 2:
-        yield from (_alone(function, item) for item in items)
-        return
-    jobs = (delayed(_alone)(function, item) for item in items)
-    try:
-        yield from Parallel(min(workers, len(items)), return_as="generator", initializer=_follow)(jobs)
-    except BrokenProcessPool as error:
-        advice = "if memory ran out, take fewer workers; what is finished stays, and running it again goes on"
-        raise WorkerError(f"a worker was stopped from outside: {advice}") from error
+        return (_alone(function, item) for item in items)
+    return _in_processes(function, items, min(workers, len(items)))
