@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -365,12 +364,12 @@ def in_child(action) -> int:
     "Run in a child process, and say how it ended: 0, or the number of the signal with a minus."
     child = os.fork()
     if child == 0:
+        code = 1
         try:
             action()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+            code = 0
+        finally:  # whatever happens, even where nothing can be printed: a child must not go on as a second pytest
+            os._exit(code)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
