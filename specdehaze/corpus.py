@@ -7,6 +7,7 @@ __all__ = ['COMPUTED', 'join_takes', 'Mixer', 'Corpus', 'build_corpus']
 
 # %% ../nbs/15_corpus.ipynb #d6a6700d
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
+import soundfile
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -24,7 +26,7 @@ from torch.nn.functional import pad
 from .audio import from_db, mix_at_snr, resample
 from .disturbances import coloured_noise, extend_hum, find_pauses, join_in_phase, late_echo, make_loop
 from .disturbances import mix_crowd, room_response, type_keys
-from .files import read_audio, write_audio
+from .files import read_audio
 from .hum import synthesize_hum
 from .plan import HUM_RATIOS, CorpusError, CorpusSettings, Mix, plan_corpus
 from .recordings import NoisyPair, cut_loop
@@ -176,6 +178,16 @@ def _only(
     numbers = map(int, f"{mix.takes} {mix.noise_takes}".split())
     return Mixer({number: mixer.takes[number] for number in numbers}, mixer.folders)
 
+# %% ../nbs/15_corpus.ipynb #d3a57c18
+def _flac(
+    steps: Tensor,  # (samples), of 16 bits
+    sample_rate: int,  # Hz
+) -> bytes:  # a file
+    "A sound as the content of a FLAC file."
+    file = io.BytesIO()
+    soundfile.write(file, steps.numpy(), sample_rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
 # %% ../nbs/15_corpus.ipynb #b763a1e7
 def _write_mix(
     job: tuple[Mix, Mixer],  # what to write, and what makes it
@@ -187,10 +199,10 @@ def _write_mix(
     if all(path.exists() for path in paths.values()):
         return
     pair = mixer(mix)
-    clean, noise = ((sound * 32768).round() / 32768 for sound in (pair.clean, pair.noise))
-    for path, sound in zip(paths.values(), (clean, noise, clean + noise)):
+    clean, noise = ((sound[0] * 32768).round().to(torch.int16) for sound in (pair.clean, pair.noise))
+    for path, steps in zip(paths.values(), (clean, noise, clean + noise)):
         if not path.exists():
-            write_audio(path, sound, mix.sample_rate)
+            write_whole(path, _flac(steps, mix.sample_rate))
 
 # %% ../nbs/15_corpus.ipynb #5595aa1e
 def _describe(
@@ -226,7 +238,7 @@ def _sweep(
     root: Path,  # of the corpus
 ) -> None:
     "Remove what a build that was killed had begun to write, and nothing else."
-    begun = re.compile(r"\.[0-9a-f]{8}\.part|\.(SHA256SUMS|(takes|metadata|corpus)\.(csv|json))\.\d+")
+    begun = re.compile(r"\.(SHA256SUMS|\w+\.(csv|json|flac))\.\d+")
     for folder in (root, root / "clean", root / "disturbance", root / "noisy"):
         for path in folder.glob(".*"):
             if begun.fullmatch(path.name):
@@ -330,19 +342,25 @@ def build_corpus(
 ) -> Corpus:  # complete
     """Build a corpus, or go on with one that was stopped. The same settings give the same bytes, whatever the workers.
 
-    Raises CorpusError if the folder holds something else or a split has no recordings, PackageError or AudioError if a
-    source cannot be had.
+    Raises CorpusError if the folder holds something else or cannot be written, or if a split has no recordings;
+    PackageError or AudioError if a source cannot be had.
     """
     root, given = Path(root), dict(folders or {})
     if strangers := [name for name in given if name not in {source.name for source in settings.sources}]:
         raise CorpusError(f"{strangers[0]} is no source of this corpus: name it among the added ones")
     described = _describe(settings, given)
-    if not _claim(root, described):
-        root.mkdir(parents=True, exist_ok=True)
-        places = {s.name: source_folder(s, given, progress=partial(progress, s.name)) for s in settings.sources}
-        _make_tables(root, settings, places, described, workers, progress)
-    _sweep(root)
-    corpus = Corpus(root)
-    if settings.size.written and not (root / "SHA256SUMS").exists():
-        _write_sounds(root, corpus, workers, progress)
+    begun = _claim(root, described)
+    needed = [] if begun else settings.sources
+    places = {s.name: source_folder(s, given, progress=partial(progress, s.name)) for s in needed}
+    try:
+        _sweep(root)
+        if not begun:
+            root.mkdir(parents=True, exist_ok=True)
+            _make_tables(root, settings, places, described, workers, progress)
+        corpus = Corpus(root)
+        if settings.size.written and not (root / "SHA256SUMS").exists():
+            _write_sounds(root, corpus, workers, progress)
+    except OSError as error:
+        advice = "make room there or choose another folder, and build again; what is whole is kept"
+        raise CorpusError(f"{root}: cannot be written ({error.strerror or error}): {advice}") from error
     return corpus

@@ -18,7 +18,7 @@ INDIRECT = {
     "onnxruntime": "the same",
     "requests": "the same",
 }
-OURS = {"specdehaze", "source_tree", "readme"} | set(sys.stdlib_module_names)
+OURS = {"specdehaze", "fake_sources", "source_tree", "readme"} | set(sys.stdlib_module_names)
 
 
 def distribution(requirement: str) -> str:
