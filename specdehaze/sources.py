@@ -11,6 +11,8 @@ __all__ = ['SPLITS', 'AUDIO', 'LEAST_SECONDS', 'LEAST_LEVEL_DB', 'LEAST_CONTRAST
 import csv
 import hashlib
 import re
+import tarfile
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -130,7 +132,7 @@ def fetch_dataset(
     root.mkdir(parents=True, exist_ok=True)
     try:
         getattr(torchaudio.datasets, name)(root, **({"url": subset} if subset else {}), download=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, zipfile.BadZipFile, tarfile.TarError) as error:
         advice = f"connect to the internet, or unpack it into {root} yourself"
         raise AudioError(f"{package}: torchaudio could not download it ({error}); {advice}") from error
     return root / "LibriSpeech" / subset if subset else root / "VCTK-Corpus-0.92"
