@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -187,10 +188,9 @@ def corpus_items(
     corpus: Corpus,  # that was built
 ) -> list[CacheItem]:  # a pair for each mix
     "The mixes of a corpus as pairs for a cache with the sample rate of the corpus."
-    return [
-        CacheItem(mix.id, mix.split, f"{corpus.digest}/{mix.id}", partial(_load_mix, corpus, mix))
-        for mix in corpus.mixes()
-    ]
+    sums = corpus.root / "SHA256SUMS"
+    made = _content_hash([sums]) if sums.exists() else f"{corpus.digest}/{version('specdehaze')}"
+    return [CacheItem(mix.id, mix.split, f"{made}/{mix.id}", partial(_load_mix, corpus, mix)) for mix in corpus.mixes()]
 
 # %% ../nbs/16_pairs.ipynb #23ba964a
 _FORMAT = 1  # counts up whenever the same settings and sounds would give other shards
