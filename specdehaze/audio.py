@@ -16,7 +16,8 @@ from torch.nn.functional import pad
 from torchaudio.functional import melscale_fbanks
 
 # %% ../nbs/00_audio.ipynb #b46bc999
-from .files import AudioError, AudioInfo, AudioWriter, audio_info, read_audio, read_blocks, write_audio
+from .files import AudioError, AudioInfo, audio_info, read_audio, read_blocks
+from .writing import AudioWriter, write_audio
 
 _all_ = ["AudioError", "AudioInfo", "AudioWriter", "audio_info", "read_audio", "read_blocks", "write_audio"]
 

@@ -1,6 +1,7 @@
 "Files: what goes in comes out, whatever the container, and whatever is broken is named."
 
 import os
+import signal
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specdehaze.files import AudioError, AudioInfo, AudioWriter, audio_info, read_audio, read_blocks, write_audio
+from specdehaze.files import AudioError, AudioInfo, audio_info, read_audio, read_blocks
+from specdehaze.writing import AudioWriter, write_audio
 
 
 def tone(samples: int, channels: int = 1, sample_rate: int = 16000) -> torch.Tensor:
@@ -391,3 +393,25 @@ def test_a_known_file_is_not_counted_again(tmp_path, monkeypatch):
     monkeypatch.setattr("specdehaze.files.audio_info", None)
     assert torch.equal(read_audio(tmp_path / "a.m4a", info=info)[0], whole)
     assert torch.equal(torch.cat(list(read_blocks(tmp_path / "a.m4a", block_length=999, info=info)), dim=1), whole)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process with a limit of its own")
+@pytest.mark.parametrize("name", ["a.flac", "a.wav", "a.ogg", "a.mp3"])
+@pytest.mark.parametrize("missing", [1, 100, 3000])
+def test_a_disk_that_is_full_leaves_the_old_file(tmp_path, name, missing):
+    import resource
+
+    path = tmp_path / name
+    write_audio(path, tone(30000), 16000)
+    before, room = path.read_bytes(), path.stat().st_size - missing
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        try:
+            write_audio(path, tone(30000), 16000)
+        except AudioError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == [name]

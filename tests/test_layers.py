@@ -9,7 +9,8 @@ from source_tree import PACKAGE, imported_packages, imported_siblings, module_no
 LEANS_ON = {
     "tables": [],
     "files": [],
-    "audio": ["files"],
+    "writing": ["files"],
+    "audio": ["writing"],
     "haze": ["audio"],
     "veil": ["audio", "haze"],
     "hum": ["audio"],
