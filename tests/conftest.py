@@ -38,3 +38,12 @@ def tool_environment() -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if key not in ("IN_TEST", "PYTHONPATH")}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     return environment
+
+
+@pytest.fixture
+def plain_output(monkeypatch) -> None:
+    "No colours, whatever the machine that runs the tests says."
+    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")

@@ -19,14 +19,7 @@ from specdehaze.audio import AudioInfo, audio_info, level_db, read_audio, write_
 from specdehaze.cli import app, parse_value, spans
 from specdehaze.dehazer import list_methods
 
-
-@pytest.fixture(autouse=True)
-def plain_output(monkeypatch):
-    "No colours, whatever the machine that runs the tests says."
-    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "dumb")
+pytestmark = pytest.mark.usefixtures("plain_output")
 
 
 def run(*arguments):

@@ -19,14 +19,7 @@ from specdehaze.cache import CachedPairs
 from specdehaze.cli import app
 from specdehaze.corpus import Corpus
 
-
-@pytest.fixture(autouse=True)
-def plain_output(monkeypatch):
-    "No colours, whatever the machine that runs the tests says."
-    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "dumb")
+pytestmark = pytest.mark.usefixtures("plain_output")
 
 
 def run(*arguments):
