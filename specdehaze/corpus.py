@@ -236,6 +236,19 @@ def _describe(
     given = {name: str(Path(folder).expanduser().resolve()) for name, folder in folders.items()}
     return json.loads(json.dumps({"settings": asdict(settings), "written": settings.size.written, "folders": given}))
 
+# %% ../nbs/15_corpus.ipynb #5d0c77aa
+def _read_description(
+    root: Path,  # of the corpus
+) -> dict:  # what `corpus.json` says
+    "Read what was written down about a corpus. Raises CorpusError if something else is there."
+    try:
+        described = json.loads((root / "corpus.json").read_text(encoding="utf-8"))
+        if {"settings", "folders", "written", "tables_sha256"} <= set(described):
+            return described
+    except (TypeError, ValueError):
+        pass
+    raise CorpusError(f"{root}/corpus.json: was not written by this program; build into another folder")
+
 # %% ../nbs/15_corpus.ipynb #020730fc
 def _claim(
     root: Path,  # of the corpus
@@ -249,7 +262,7 @@ def _claim(
         if root.is_dir() and not all(ours.fullmatch(path.name) for path in root.iterdir()):
             raise CorpusError(f"{root}: holds other files; choose an empty or a new folder")
         return False
-    there = json.loads((root / "corpus.json").read_text(encoding="utf-8"))
+    there = _read_description(root)
     for part in described:
         if there.get(part) != described[part]:
             differ = f"{part} are {there.get(part)} there, and {described[part]} are asked for"
@@ -319,12 +332,8 @@ class Corpus:
         self.root = Path(root)
         if not (self.root / "corpus.json").is_file():
             raise CorpusError(f"{root}: no corpus there; build one with: specdehaze corpus build --root {root}")
-        try:
-            described = json.loads((self.root / "corpus.json").read_text(encoding="utf-8"))
-            self.digest, written = described["tables_sha256"], described["settings"]
-        except (KeyError, TypeError, ValueError) as error:
-            advice = "build into another folder"
-            raise CorpusError(f"{root}/corpus.json: was not written by this program; {advice}") from error
+        described = _read_description(self.root)
+        self.digest, written = described["tables_sha256"], described["settings"]
         self.settings = CorpusSettings(**written | {"added": tuple(written["added"])})
         self.takes = takes_from_rows(read_table(self.root / "takes.csv"))
         whole = {field.name for field in fields(Mix) if field.type in ("int", int)}

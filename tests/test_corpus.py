@@ -604,3 +604,12 @@ def test_level_of_a_clip_is_what_was_planned(built):
 def test_sources_of_the_module_are_those_of_the_catalogue():
     assert sources.known_sources().keys() == plan.known_sources().keys()
     assert made_source(name="x").how == "folder"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "null", '{"settings": {}}'])
+def test_a_description_by_somebody_else_is_a_clear_error(tmp_path, content):
+    (tmp_path / "corpus.json").write_text(content)
+    for attempt in (lambda: Corpus(tmp_path), lambda: build_corpus(tmp_path, CorpusSettings("voice"))):
+        with pytest.raises(CorpusError, match="was not written by this program"):
+            attempt()
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.json"]
