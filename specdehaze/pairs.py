@@ -28,6 +28,7 @@ from torch import Tensor
 # %% ../nbs/16_pairs.ipynb #bd5d70ab
 from .audio import AudioError, Stft, audio_info, read_audio
 from .corpus import Corpus
+from .files import AUDIO_SUFFIXES
 from .plan import Mix
 from .veil import estimate_veil
 
@@ -36,7 +37,6 @@ class CacheError(ValueError):
     "Pairs that cannot go into a cache, or a cache that cannot be used; the message names which and says what to do."
 
 # %% ../nbs/16_pairs.ipynb #1eb32cfc
-_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".au", ".caf", ".w64", ".g722", ".webm")
 _NAMED = 20  # files that an error lists, before it counts the others
 
 # %% ../nbs/16_pairs.ipynb #a2c16d5f
@@ -46,10 +46,10 @@ def _audio_files(
     "Recordings in a folder and below. Raises CacheError if there are none."
     if not folder.is_dir():
         raise CacheError(f"{folder}: there is no such folder; check the name")
-    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in _SUFFIXES)
+    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES)
     files = sorted(path.relative_to(folder) for path in found if not path.name.startswith("."))
     if not files:
-        raise CacheError(f"{folder}: no recordings in it; they end in {', '.join(_SUFFIXES)}")
+        raise CacheError(f"{folder}: no recordings in it; they end in {', '.join(AUDIO_SUFFIXES)}")
     return files
 
 # %% ../nbs/16_pairs.ipynb #2a692f79

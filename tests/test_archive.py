@@ -5,9 +5,10 @@ import numpy
 import pytest
 import torch
 
-from specdehaze.archive import AUDIO_SUFFIXES, clean_jobs, find_all, find_recordings, plan_jobs
+from specdehaze.archive import clean_jobs, find_all, find_recordings, plan_jobs
 from specdehaze.audio import AudioError, read_audio, write_audio
 from specdehaze.dehazer import CleanedFile, Dehazer, Method
+from specdehaze.files import AUDIO_SUFFIXES
 
 
 @pytest.fixture
