@@ -34,6 +34,7 @@ LEANS_ON = {
     "losses": ["audio"],
     "checkpoints": ["spectrogram_unet", "hybrid_unet", "recordings", "tables"],
     "training": ["cache", "augmentation", "checkpoints", "losses"],
+    "inference": ["checkpoints", "audio"],
     "dehazer": ["*"],
     "evaluation": ["*"],
     "archive": ["*"],
