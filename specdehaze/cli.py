@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 
 from .console import StoppableCommands, consoles, fail, progress_bar
 from .corpus_commands import corpus_app, preprocess
+from .train_command import train
 
 # %% ../nbs/45_cli.ipynb #ae599a37
 app = typer.Typer(
@@ -51,6 +52,7 @@ def _main(
 # %% ../nbs/45_cli.ipynb #b01e25c4
 app.add_typer(corpus_app, name="corpus")
 app.command()(preprocess)
+app.command()(train)
 
 # %% ../nbs/45_cli.ipynb #401ae1c0
 def _summary() -> Table:
