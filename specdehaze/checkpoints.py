@@ -86,23 +86,27 @@ def save_weights(
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     return write_whole(path, save(state, {"specdehaze": json.dumps(pack(network) | {"card": card})}))
 
-# %% ../nbs/24_checkpoints.ipynb #1bb156a3
+# %% ../nbs/24_checkpoints.ipynb #3d4460d1
 def _read_safetensors(path: Path) -> tuple[dict, dict]:  # what was packed and its card; weights
     "The contents of shipped weights. Raises CheckpointError if it is another program's file."
     with safetensors.safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get("specdehaze")
         if text is None:
             raise CheckpointError(f"{path}: these weights are not of specdehaze, for they say nothing of its networks")
-        return json.loads(text), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = file.keys()
+        return json.loads(text), {name: file.get_tensor(name) for name in names}
 
-# %% ../nbs/24_checkpoints.ipynb #2914ae45
+# %% ../nbs/24_checkpoints.ipynb #1ff4ae0e
 def read_checkpoint(
     path: str | Path,  # a .ckpt file of `specdehaze.training`
 ) -> dict[str, Any]:  # all of it, on the CPU; under "specdehaze" stands what was packed and the run's settings
     "Read a checkpoint; nothing in it can run code. Raises CheckpointError if it is damaged or another program's."
     try:
+        with zipfile.ZipFile(path) as archive:
+            if part := archive.testzip():
+                raise zipfile.BadZipFile(f"{part} is not as it was written")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         advice = "delete it, and training goes on from the one before"
         raise CheckpointError(f"{path}: damaged, or no checkpoint ({str(error).partition(chr(10))[0]}); {advice}") from error
     if not isinstance(content, dict) or "specdehaze" not in content:

@@ -35,6 +35,7 @@ LEANS_ON = {
     "checkpoints": ["spectrogram_unet", "hybrid_unet", "recordings", "tables"],
     "training": ["cache", "augmentation", "checkpoints", "losses"],
     "inference": ["checkpoints", "audio"],
+    "methods": ["*"],
     "dehazer": ["*"],
     "evaluation": ["*"],
     "archive": ["*"],
