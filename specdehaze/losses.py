@@ -70,7 +70,7 @@ def at_level(
 # %% ../nbs/23_losses.ipynb #785661a0
 RESOLUTIONS = (Stft(256, 64), Stft(512, 128), Stft(1024, 256))  # 16, 32 and 64 ms at 16 kHz
 
-# %% ../nbs/23_losses.ipynb #6125c195
+# %% ../nbs/23_losses.ipynb #7d00633f
 def spectral_loss(
     estimate: Tensor,  # (..., samples)
     clean: Tensor,  # (..., samples)
@@ -85,10 +85,11 @@ def spectral_loss(
     for stft in resolutions:
         bent = []
         for sound in (estimate, clean):
-            spectrum = torch.view_as_real(stft.forward(sound))
-            power = spectrum.square().sum(-1, keepdim=True) + 1e-8
+            spectrum = stft.forward(sound)
+            parts = torch.stack((spectrum.real, spectrum.imag))
+            power = parts.square().sum(0) + 1e-8
             shrink = power ** ((exponent - 1) / 2)
-            bent.append((power.sqrt() * shrink, spectrum * shrink))
+            bent.append((power.sqrt() * shrink, parts * shrink))
         (size, full), (clean_size, clean_full) = bent
         sizes = (size - clean_size).square().mean()
         total = total + (1 - phase) * sizes + phase * 2 * (full - clean_full).square().mean()
