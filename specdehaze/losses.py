@@ -113,13 +113,14 @@ def power_floor(
     "Power below which nothing counts: so much under the mean of each clip, at least 1e-10."
     return (10 ** (db / 10) * power.mean((-2, -1), keepdim=True)).clamp_min(1e-10)
 
-# %% ../nbs/23_losses.ipynb #ad07eb2d
+# %% ../nbs/23_losses.ipynb #d72226e8
 def smooth_power(
     power: Tensor,  # (..., freq, frames)
 ) -> Tensor:  # (..., freq, frames)
     "Mean over 3 bins by 9 frames, cut off at the border."
     flat = power.reshape(-1, 1, *power.shape[-2:])
-    return avg_pool2d(flat, (3, 9), stride=1, padding=(1, 4), count_include_pad=False).reshape(power.shape)
+    along_time = avg_pool2d(flat, (1, 9), stride=1, padding=(0, 4), count_include_pad=False)
+    return avg_pool2d(along_time, (3, 1), stride=1, padding=(1, 0), count_include_pad=False).reshape(power.shape)
 
 # %% ../nbs/23_losses.ipynb #2ae41d16
 def veil_loss(
@@ -131,7 +132,7 @@ def veil_loss(
     "Mean absolute log ratio of the veil to the smoothed noise power (after Gray & Markel 1976). Blind to gain."
     return ((veil + floor).log10() - (smooth_power(noise_power) + floor).log10()).abs().mean()
 
-# %% ../nbs/23_losses.ipynb #de1b150a
+# %% ../nbs/23_losses.ipynb #2f0924e5
 def consistency_loss(
     clean_power: Tensor,  # (..., freq, frames), of the estimate of the voice
     veil: Tensor,  # (..., freq, frames), estimated noise power
@@ -139,7 +140,7 @@ def consistency_loss(
 ) -> Tensor:  # scalar, bel
     "Mean absolute log ratio of estimated voice plus veil to the recording, all smoothed. Blind to gain."
     floor = power_floor(noisy_power)
-    parts, whole = smooth_power(torch.cat((clean_power + veil, noisy_power))).chunk(2)
+    parts, whole = smooth_power(clean_power + veil), smooth_power(noisy_power)
     return ((parts + floor).log10() - (whole + floor).log10()).abs().mean()
 
 # %% ../nbs/23_losses.ipynb #b9442a3a
