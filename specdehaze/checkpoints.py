@@ -96,7 +96,7 @@ def _read_safetensors(path: Path) -> tuple[dict, dict]:  # what was packed and i
         names = file.keys()
         return json.loads(text), {name: file.get_tensor(name) for name in names}
 
-# %% ../nbs/24_checkpoints.ipynb #1ff4ae0e
+# %% ../nbs/24_checkpoints.ipynb #c5943a15
 def read_checkpoint(
     path: str | Path,  # a .ckpt file of `specdehaze.training`
 ) -> dict[str, Any]:  # all of it, on the CPU; under "specdehaze" stands what was packed and the run's settings
@@ -108,7 +108,8 @@ def read_checkpoint(
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         advice = "delete it, and training goes on from the one before"
-        raise CheckpointError(f"{path}: damaged, or no checkpoint ({str(error).partition(chr(10))[0]}); {advice}") from error
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: damaged, or no checkpoint ({reason}); {advice}") from error
     if not isinstance(content, dict) or "specdehaze" not in content:
         raise CheckpointError(f"{path}: a checkpoint of another program; specdehaze can only use its own")
     return content

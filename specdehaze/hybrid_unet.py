@@ -60,7 +60,7 @@ class Memory(nn.Module):
         remembered = self.back(self.recurrent(frames.flatten(2))[0]).unflatten(2, frames.shape[2:])
         return picture + remembered.permute(0, 2, 3, 1)
 
-# %% ../nbs/22_hybrid_unet.ipynb #08fd2900
+# %% ../nbs/22_hybrid_unet.ipynb #908ea3a0
 class HybridUNet(SpectralNetwork):
     "A U-Net that corrects the classical veil, and gates between a mask and what shows through the veil."
 
@@ -81,24 +81,23 @@ class HybridUNet(SpectralNetwork):
     @torch.no_grad()
     def illumination(
         self,
-        seen: Tensor,  # (batch, rows, frames), power
-    ) -> Tensor:  # (batch, rows, frames), noise power
-        "The veil as `specdehaze.veil` estimates it, from the rows that the network sees."
-        frame_rate = self.preset.sample_rate / self.preset.hop_length
-        return estimate_veil(seen, frame_rate=frame_rate, bin_hertz=self.preset.sample_rate / 2 / self.bands.rows)
+        power: Tensor,  # (batch, freq, frames), squared magnitude
+    ) -> Tensor:  # (batch, rows, frames), noise power in the rows that the network sees
+        "The veil as `specdehaze.veil` estimates it."
+        rates = {"frame_rate": self.preset.sample_rate / self.preset.hop_length}
+        return self.bands.merge(estimate_veil(power, **rates, bin_hertz=self.preset.sample_rate / self.preset.n_fft))
 
     def look(
         self,
         power: Tensor,  # (batch, freq, frames), squared magnitude
     ) -> Look:  # gain, and the heads mask, veil and gate
         "Veil, mask and gate of a spectrogram, and the gain they make."
-        seen = self.bands.merge(power)
-        level = seen.mean((-2, -1), keepdim=True).clamp_min(torch.finfo(power.dtype).tiny)
-        seen = seen / level + 1e-6
-        light, log_seen = self.illumination(seen).clamp_min(1e-7).log(), seen.log()
+        level = power.mean((-2, -1), keepdim=True).clamp_min(torch.finfo(power.dtype).tiny)
+        seen = self.bands.merge(power / level) + 1e-6
+        light, log_seen = self.illumination(power / level).clamp_min(1e-7).log(), seen.log()
         pictures = [log_seen / 5, (log_seen - light) / 3, (log_seen - log_seen.mean(-1, keepdim=True)) / 5]
         mask, correction, gate = self.head(self.trunk(torch.stack(pictures, 1))).unbind(1)
         mask, gate, veil = mask.sigmoid(), gate.sigmoid(), (light + 3 * correction.clamp(-4, 4)).exp()
-        gain = torch.lerp((1 - veil / seen).clamp_min(0), mask, gate)
+        gain = torch.lerp((1 - veil.detach() / seen).clamp_min(0), mask, gate)
         heads = {"mask": mask, "veil": veil * level, "gate": gate}
         return Look(self.bands.spread(gain, power), {name: self.bands.spread(h, power) for name, h in heads.items()})

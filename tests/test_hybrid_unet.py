@@ -5,6 +5,7 @@ import torch
 
 from specdehaze.audio import Stft
 from specdehaze.hybrid_unet import HybridPreset, HybridUNet, Memory
+from specdehaze.veil import estimate_veil
 
 SHAPES = {
     "linear": HybridPreset(base=2),
@@ -58,11 +59,19 @@ def test_an_open_gate_is_the_mask_and_a_shut_one_subtracts_the_veil():
     assert not torch.allclose(shut_gate.gain, shut_gate.heads["mask"], atol=0.01)
 
 
-def test_the_illumination_is_the_veil_of_the_rows_it_sees():
-    network, seen = made("mel"), torch.rand(1, 40, 63)
-    from specdehaze.veil import estimate_veil
+def test_the_illumination_is_the_classical_veil_in_the_rows_it_sees():
+    network, power = made("mel"), torch.rand(1, 257, 63)
+    veil = estimate_veil(power, frame_rate=62.5, bin_hertz=31.25)
+    assert torch.equal(network.illumination(power), network.bands.merge(veil))
 
-    assert torch.equal(network.illumination(seen), estimate_veil(seen, frame_rate=62.5, bin_hertz=200.0))
+
+def test_the_result_does_not_teach_the_veil():
+    network = made("mel")
+    output = network(torch.randn(2, 16000))
+    output.clean.square().sum().backward(retain_graph=True)
+    assert not network.head.weight.grad[1].any() and network.head.weight.grad[[0, 2]].any((1, 2, 3)).all()
+    output.veil.log().sum().backward()
+    assert network.head.weight.grad[1].any()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
