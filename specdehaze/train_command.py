@@ -78,7 +78,7 @@ def _watching(loud: bool) -> Iterator[dict[str, Callable]]:
 
         yield {"on_batch": on_batch, "on_epoch": on_epoch, "say": say} if loud else {"say": lambda message: None}
 
-# %% ../nbs/44_train_command.ipynb #d9ddcca6
+# %% ../nbs/44_train_command.ipynb #2e642b9e
 _Folder = partial(typer.Option, metavar="DIR")
 _Cache = Annotated[Path | None, _Folder(help="A cache, as [bold]specdehaze preprocess[/bold] makes it.")]
 _Corpus = Annotated[Path | None, _Folder(help="A corpus instead; its cache is made beside it.")]
@@ -93,7 +93,7 @@ _EpochCrops = Annotated[int, typer.Option(min=0, help="Crops in an epoch; 0: as 
 _Normalise = Annotated[str, typer.Option(help="Level of the crops: peak or none.")]
 _Augment = Annotated[bool, typer.Option(help="Whether to augment.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-_Devices = Annotated[int, typer.Option(min=1, help="Processes, each with a graphics card of its own if there are some.")]
+_Devices = Annotated[int, typer.Option(min=1, help="Processes, each with a graphics card if there are any.")]
 _Nodes = Annotated[int, typer.Option("--num-nodes", min=1, help="Machines; start this on each, by torchrun or SLURM.")]
 _Strategy = Annotated[str, typer.Option(help="How processes work together, such as ddp.")]
 _Logger = Annotated[str, typer.Option(help="csv, and besides tensorboard or wandb.")]
