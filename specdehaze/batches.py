@@ -87,7 +87,7 @@ def deal(
         dealt += torch.randperm(cards, generator=generator).tolist()
     return dealt[start - first * cards :][:count]
 
-# %% ../nbs/25_batches.ipynb #85d1550b
+# %% ../nbs/25_batches.ipynb #6e58ccae
 class CropBatches(Dataset):
     "The batches of an epoch: item n is the nth, as Pairs. Where crops begin and their order depend on seed and epoch."
 
@@ -121,6 +121,6 @@ class CropBatches(Dataset):
         self,
         number: int,  # of the batch, from 0
     ) -> Pairs:  # this process's share of it
-        start = number * self.settings.batch_size
+        start = range(len(self))[number] * self.settings.batch_size
         crops = self.crops.__getitems__(self._order[start : start + self.settings.batch_size][self.share])
         return Pairs(torch.stack([crop.clean for crop in crops]), torch.stack([crop.noise for crop in crops]))

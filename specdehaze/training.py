@@ -267,7 +267,7 @@ class EpochReport(NamedTuple):
     clips: Sequence[Pairs]  # of the validation split, each a batch of one
     normalise: str  # the level at which the network hears them
 
-# %% ../nbs/25_training.ipynb #bfc99de8
+# %% ../nbs/25_training.ipynb #0f623c8e
 class _EpochEnd(Callback):
     "At the end of each epoch: the checkpoint, metrics.csv, and then whoever wants to look."
 
@@ -300,8 +300,6 @@ class _EpochEnd(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, module: TrainingModule, content: dict[str, Any]) -> None:
         content["specdehaze"] = self.run.record | {"epoch": len(self.run.rows), "rows": self.run.rows}
-        for progress in content["loops"]["fit_loop"]["epoch_progress"].values():
-            progress["completed"] = progress["processed"]
 
 # %% ../nbs/25_training.ipynb #59db5daf
 @contextmanager
