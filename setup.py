@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-EXTRAS = ("dev", "peers", "demo", "docs", "scale")
+EXTRAS = ("dev", "peers", "demo", "docs", "scale", "train")
 
 config = ConfigParser(delimiters=["="])
 config.read(ROOT / "settings.ini", encoding="utf-8")

@@ -29,14 +29,14 @@ from .tables import write_whole
 class CheckpointError(ValueError):
     "A file of weights that cannot be used, or a preset that is not there; the message says what to do."
 
-# %% ../nbs/24_checkpoints.ipynb #454ce3d5
+# %% ../nbs/24_checkpoints.ipynb #16d02128
 PRESETS: dict[str, UNetPreset | HybridPreset] = {
     "unet_20": UNetPreset(),
     "unet_32": UNetPreset(base=32),
     "hum_unet": UNetPreset(n_fft=2048, hop_length=512, base=12, highest=4000.0, compression=0.3),
     "hybrid_32": HybridPreset(),
     "hybrid_mel": HybridPreset(base=16, mel_bands=80),
-    "hybrid": HybridPreset(base=12, mel_bands=64, memory=128),
+    "hybrid": HybridPreset(base=12, mel_bands=64, levels=4, memory=128),
 }  # shapes of networks by name
 
 # %% ../nbs/24_checkpoints.ipynb #7ea39664
@@ -86,25 +86,29 @@ def save_weights(
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     return write_whole(path, save(state, {"specdehaze": json.dumps(pack(network) | {"card": card})}))
 
-# %% ../nbs/24_checkpoints.ipynb #c7172195
+# %% ../nbs/24_checkpoints.ipynb #3d4460d1
 def _read_safetensors(path: Path) -> tuple[dict, dict]:  # what was packed and its card; weights
     "The contents of shipped weights. Raises CheckpointError if it is another program's file."
     with safetensors.safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get("specdehaze")
         if text is None:
             raise CheckpointError(f"{path}: these weights are not of specdehaze, for they say nothing of its networks")
-        return json.loads(text), {name: file.get_tensor(name) for name in file.keys()}
+        names = file.keys()
+        return json.loads(text), {name: file.get_tensor(name) for name in names}
 
-# %% ../nbs/24_checkpoints.ipynb #56321925
+# %% ../nbs/24_checkpoints.ipynb #1ff4ae0e
 def read_checkpoint(
     path: str | Path,  # a .ckpt file of `specdehaze.training`
-) -> dict[str, Any]:  # all of it, on the CPU; under "specdehaze" stands what was packed, and the settings of the run
-    "Read a checkpoint of a training run; nothing in it can run code. Raises CheckpointError if it is damaged or foreign."
+) -> dict[str, Any]:  # all of it, on the CPU; under "specdehaze" stands what was packed and the run's settings
+    "Read a checkpoint; nothing in it can run code. Raises CheckpointError if it is damaged or another program's."
     try:
+        with zipfile.ZipFile(path) as archive:
+            if part := archive.testzip():
+                raise zipfile.BadZipFile(f"{part} is not as it was written")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         advice = "delete it, and training goes on from the one before"
-        raise CheckpointError(f"{path}: damaged, or no checkpoint ({str(error).splitlines()[0]}); {advice}") from error
+        raise CheckpointError(f"{path}: damaged, or no checkpoint ({str(error).partition(chr(10))[0]}); {advice}") from error
     if not isinstance(content, dict) or "specdehaze" not in content:
         raise CheckpointError(f"{path}: a checkpoint of another program; specdehaze can only use its own")
     return content
@@ -128,7 +132,7 @@ def read_card(
     "The card of shipped weights. Raises CheckpointError as `load_network` does."
     return _read_safetensors(_weights_path(source))[0]["card"]
 
-# %% ../nbs/24_checkpoints.ipynb #c6d50e6d
+# %% ../nbs/24_checkpoints.ipynb #b99114da
 def load_network(
     source: str | Path,  # a name of shipped weights, a .safetensors file, or a .ckpt file of a training run
 ) -> SpectralNetwork:  # on the CPU, ready to use: in evaluation mode
@@ -136,7 +140,7 @@ def load_network(
     path = _weights_path(source)
     if path.suffix == ".ckpt":
         content, prefix = read_checkpoint(path), "network."
-        packed, weights = content["specdehaze"], content["state_dict"]
+        packed, weights = content["specdehaze"]["network"], content["state_dict"]
         weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     else:
         try:

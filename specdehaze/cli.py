@@ -141,7 +141,7 @@ def dehaze(
 @app.command()
 def methods() -> None:
     "List the ways to clean."
-    from specdehaze.dehazer import list_methods
+    from specdehaze.methods import list_methods
 
     table = Table("name", "kind", "what it does")
     for method in list_methods():
@@ -151,7 +151,7 @@ def methods() -> None:
 # %% ../nbs/45_cli.ipynb #8b1e9df2
 def _hum_facts(path: Path, place: Any) -> dict[str, Any]:
     "What there is to say about the hum of a file, or the error it gave, ready for JSON."
-    from specdehaze.dehazer import hum_in_file
+    from specdehaze.methods import hum_in_file
 
     try:
         if isinstance(place, Exception):

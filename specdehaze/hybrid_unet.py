@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HybridPreset', 'HybridOutput', 'Memory', 'HybridUNet']
 
-# %% ../nbs/22_hybrid_unet.ipynb #79357295
+# %% ../nbs/22_hybrid_unet.ipynb #f112df8c
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .networks import Bands, Look, SpectralNetwork, UNet
+from .networks import MULTIPLES, Bands, Look, SpectralNetwork, UNet
 from .veil import estimate_veil
 
-# %% ../nbs/22_hybrid_unet.ipynb #3628be26
+# %% ../nbs/22_hybrid_unet.ipynb #fae6f465
 @dataclass(frozen=True, kw_only=True)
 class HybridPreset:
     "All that decides the shape of a `HybridUNet`."
@@ -26,6 +26,7 @@ class HybridPreset:
     hop_length: int = 256  # from frame to frame, samples
     base: int = 32  # channels of the first level
     mel_bands: int = 0  # rows are merged to so many bands; 0: they are not
+    levels: int = 5  # of the U-Net
     memory: int = 0  # units of a recurrent layer at the deepest level, in each direction of time; 0: none
 
 # %% ../nbs/22_hybrid_unet.ipynb #f960ec0d
@@ -59,7 +60,7 @@ class Memory(nn.Module):
         remembered = self.back(self.recurrent(frames.flatten(2))[0]).unflatten(2, frames.shape[2:])
         return picture + remembered.permute(0, 2, 3, 1)
 
-# %% ../nbs/22_hybrid_unet.ipynb #424bc7e7
+# %% ../nbs/22_hybrid_unet.ipynb #08fd2900
 class HybridUNet(SpectralNetwork):
     "A U-Net that corrects the classical veil, and gates between a mask and what shows through the veil."
 
@@ -72,9 +73,10 @@ class HybridUNet(SpectralNetwork):
         "Raises ValueError for a preset that no network can have."
         super().__init__(preset)
         self.bands = Bands(preset.n_fft, preset.sample_rate, mel_bands=preset.mel_bands)
-        width, step = preset.base * UNet.multiples[-1], 2 ** (len(UNet.multiples) - 1)
-        deepest = Memory(width, math.ceil(self.bands.rows / step), preset.memory) if preset.memory else None
-        self.trunk, self.head = UNet(3, preset.base, deepest=deepest), nn.Conv2d(preset.base, 3, 1)
+        width, rows = preset.base * MULTIPLES[preset.levels - 1], math.ceil(self.bands.rows / 2 ** (preset.levels - 1))
+        deepest = Memory(width, rows, preset.memory) if preset.memory else None
+        self.trunk = UNet(3, preset.base, levels=preset.levels, deepest=deepest)
+        self.head = nn.Conv2d(preset.base, 3, 1)
 
     @torch.no_grad()
     def illumination(

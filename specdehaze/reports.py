@@ -30,7 +30,7 @@ from torch import Tensor
 
 from .audio import resample, write_audio
 from .recordings import resource_folder
-from .dehazer import unknown_name
+from .methods import unknown_name
 from .tables import write_whole
 from .plots import save_figure
 

@@ -7,8 +7,9 @@ import torch
 
 from specdehaze.archive import clean_jobs, find_all, find_recordings, plan_jobs
 from specdehaze.audio import AudioError, read_audio, write_audio
-from specdehaze.dehazer import CleanedFile, Dehazer, Method
+from specdehaze.dehazer import CleanedFile, Dehazer
 from specdehaze.files import AUDIO_SUFFIXES
+from specdehaze.methods import Method
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from specdehaze.audio import AudioInfo, audio_info, level_db, read_audio, write_audio
 from specdehaze.cli import app, parse_value, spans
-from specdehaze.dehazer import list_methods
+from specdehaze.methods import list_methods
 
 pytestmark = pytest.mark.usefixtures("plain_output")
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from source_tree import ROOT
 
 from specdehaze.audio import AudioError, audio_info, level_db, mix_at_snr, read_audio, write_audio
-from specdehaze.dehazer import (
+from specdehaze.dehazer import Dehazer, choose_device
+from specdehaze.evaluation import si_sdr
+from specdehaze.hum import Hum
+from specdehaze.methods import (
     METHODS,
-    Dehazer,
     Method,
-    choose_device,
     find_method,
     hum_in_file,
     list_methods,
@@ -25,8 +26,6 @@ from specdehaze.dehazer import (
     survey_hum,
     unknown_name,
 )
-from specdehaze.evaluation import si_sdr
-from specdehaze.hum import Hum
 
 MASKS = [method.name for method in list_methods() if method.kind == "mask"]
 HUMS = [method.name for method in list_methods() if method.survey]
@@ -224,7 +223,7 @@ def test_an_unknown_name_is_told_from_the_known(wanted, known, message):
 
 
 def test_a_registered_method_is_found_and_used(monkeypatch):
-    monkeypatch.setattr("specdehaze.dehazer.METHODS", dict(METHODS))
+    monkeypatch.setattr("specdehaze.methods.METHODS", dict(METHODS))
     mute = register(Method("mute", "leaves nothing", "baseline", lambda waveform, rate, state: 0 * waveform))
     assert find_method("mute") is mute and mute in list_methods()
     assert not Dehazer("mute")(torch.ones(100), 8000).any()

@@ -34,6 +34,8 @@ LEANS_ON = {
     "losses": ["audio"],
     "checkpoints": ["spectrogram_unet", "hybrid_unet", "recordings", "tables"],
     "training": ["cache", "augmentation", "checkpoints", "losses"],
+    "inference": ["checkpoints", "audio"],
+    "methods": ["*"],
     "dehazer": ["*"],
     "evaluation": ["*"],
     "archive": ["*"],

@@ -61,7 +61,7 @@ def test_requirements_are_what_the_package_imports():
 
 
 def test_imports_inside_functions_are_required_or_an_extra():
-    extras = asked_for(*(f"{extra}_requirements" for extra in ("peers", "demo", "docs", "scale")))
+    extras = asked_for(*(f"{extra}_requirements" for extra in ("peers", "demo", "docs", "scale", "train")))
     assert module_imports() <= asked_for("requirements") | extras
 
 

@@ -1,0 +1,88 @@
+"The hybrid is level-free, uses every parameter, and mixes mask and veil as its gate says."
+
+import pytest
+import torch
+
+from specdehaze.audio import Stft
+from specdehaze.hybrid_unet import HybridPreset, HybridUNet, Memory
+
+SHAPES = {
+    "linear": HybridPreset(base=2),
+    "mel": HybridPreset(base=2, mel_bands=40),
+    "memory": HybridPreset(base=2, mel_bands=64, memory=8),
+}
+
+
+def made(shape: str) -> HybridUNet:
+    torch.manual_seed(0)
+    return HybridUNet(SHAPES[shape])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_parameter_has_a_gradient_from_the_clean_sound_alone(shape):
+    network = made(shape)
+    network(torch.randn(2, 16000)).clean.square().sum().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("gain", [0.01, 100.0])
+def test_the_same_ratio_at_every_level(shape, gain):
+    network, noise = made(shape).eval(), torch.randn(1, 16000)
+    with torch.no_grad():
+        louder, as_it_is = network(gain * noise), network(noise)
+    assert torch.allclose(louder.clean / gain, as_it_is.clean, atol=1e-4)
+    assert torch.allclose(louder.mask, as_it_is.mask, atol=1e-4)
+    assert torch.allclose(louder.veil / gain**2, as_it_is.veil, rtol=1e-2)
+
+
+def test_the_gate_mixes_mask_and_transmission():
+    network, noise = made("linear").eval(), torch.randn(1, 16000)
+    with torch.no_grad():
+        output = network(noise)
+    stft = Stft(512, 256)
+    spectrum = stft.forward(noise)
+    transmission = (1 - output.veil / spectrum.abs().square()).clamp_min(0)
+    gain = output.gate * output.mask + (1 - output.gate) * transmission
+    assert torch.allclose(output.clean, stft.inverse(spectrum * gain, 16000), atol=1e-3)
+
+
+def test_an_open_gate_is_the_mask_and_a_shut_one_subtracts_the_veil():
+    network, power = made("mel").eval(), Stft(512, 256).forward(torch.randn(1, 16000)).abs().square()
+    with torch.no_grad():
+        network.head.bias[2] = 60.0
+        open_gate = network.look(power)
+        network.head.bias[2] = -60.0
+        shut_gate = network.look(power)
+    assert torch.allclose(open_gate.gain, open_gate.heads["mask"])
+    assert not torch.allclose(shut_gate.gain, shut_gate.heads["mask"], atol=0.01)
+
+
+def test_the_illumination_is_the_veil_of_the_rows_it_sees():
+    network, seen = made("mel"), torch.rand(1, 40, 63)
+    from specdehaze.veil import estimate_veil
+
+    assert torch.equal(network.illumination(seen), estimate_veil(seen, frame_rate=62.5, bin_hertz=200.0))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("samples", [1, 256, 5000, 16001])
+def test_any_length(shape, samples):
+    with torch.no_grad():
+        output = made(shape).eval()(torch.randn(1, samples))
+    assert output.clean.shape == (1, samples) and all(part.isfinite().all() for part in output)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_silence_stays_silence(shape):
+    with torch.no_grad():
+        output = made(shape).eval()(torch.zeros(1, 8000))
+    assert not output.clean.any() and all(part.isfinite().all() for part in output)
+
+
+def test_a_memory_reaches_both_ways():
+    memory, picture = Memory(4, 2, 8), torch.randn(1, 4, 2, 20)
+    changed = picture.clone()
+    changed[..., 10] += 1
+    with torch.no_grad():
+        assert (memory(changed) - memory(picture)).abs().amax((0, 1, 2)).min() > 0
