@@ -17,11 +17,11 @@ from specdehaze import training
 from specdehaze.augmentation import Pairs
 from specdehaze.batches import TrainingError, TrainingSettings
 from specdehaze.cache import CacheError, build_cache
-from specdehaze.checkpoints import PRESETS, load_network
+from specdehaze.checkpoints import PRESETS, load_network, read_checkpoint
 from specdehaze.evaluation import si_sdr
 from specdehaze.pairs import CacheItem, CacheSettings
 from specdehaze.tables import read_table
-from specdehaze.training import read_whole, si_sdr_rise, train
+from specdehaze.training import si_sdr_rise, train
 
 TOY = replace(PRESETS["unet_20"], base=2, n_fft=512)
 SETTINGS = TrainingSettings("toy", epochs=4, batch_size=4, learning_rate=3e-3, warmup_steps=2)
@@ -70,7 +70,7 @@ def whole(cache, tmp_path_factory):
 
 
 def weights(folder: Path, epoch: int = 4) -> dict[str, torch.Tensor]:
-    return read_whole(folder / "checkpoints" / f"toy_epoch_{epoch:03}.ckpt")["state_dict"]
+    return read_checkpoint(folder / "checkpoints" / f"toy_epoch_{epoch:03}.ckpt")["state_dict"]
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
