@@ -98,14 +98,14 @@ def plot_curves(
             ax.grid(axis="y")
     return figure
 
-# %% ../nbs/41_run_pictures.ipynb #5274e42e
+# %% ../nbs/41_run_pictures.ipynb #d39581a3
 def save_pictures(
     report: Any,  # the EpochReport that `train` hands out
 ) -> None:
     "Write `epoch_001.png` and so on, and `curves.png`, into the folder of the run."
     row, chosen = report.rows[-1], range(0, len(report.clips), -(-len(report.clips) // 3))
-    gain = f"SI-SDR {row['val_si_sdr_improvement']:+.2f} dB on all {len(report.clips)} clips"
-    title = f"Epoch {row['epoch']} of {report.epochs}: {gain}".replace("-", "\N{MINUS SIGN}")
+    gain = f"{row['val_si_sdr_improvement']:+.2f} dB".replace("-", "\N{MINUS SIGN}")
+    title = f"Epoch {row['epoch']} of {report.epochs}: SI-SDR {gain}, mean of {len(report.clips)} clips"
     clips = [report.clips[number] for number in chosen]
     figure = plot_clips(report.network, clips, normalise=report.normalise, title=title)
     save_figure(figure, Path(report.run_dir) / f"epoch_{row['epoch']:03}.png")
