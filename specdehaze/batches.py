@@ -23,7 +23,7 @@ from .cache import CachedPairs
 class TrainingError(ValueError):
     "A training that can not begin or go on, and what to do about it."
 
-# %% ../nbs/25_batches.ipynb #c5a88e9a
+# %% ../nbs/25_batches.ipynb #fad796ec
 @dataclass(frozen=True)
 class TrainingSettings:
     "What decides how the weights come out. Raises TrainingError for numbers that make no sense."
@@ -32,7 +32,7 @@ class TrainingSettings:
     epochs: int = 60  # the cosine of the learning rate ends with the last
     batch_size: int = 16  # crops a step, over all processes together
     learning_rate: float = 3e-4  # the highest
-    warmup_steps: int = 100  # until it is reached
+    warmup_steps: int = 100  # until it is reached, at most a tenth of all steps
     weight_decay: float = 0.01  # of AdamW
     clip: float = 5.0  # the longest gradient, norm over all weights
     seconds: float = 1.0  # length of a crop
@@ -62,14 +62,15 @@ def normalise_level(
     peak = pairs.noisy.abs().amax(1, keepdim=True).clamp_min(1e-5)
     return Pairs(pairs.clean / peak, pairs.noise / peak)
 
-# %% ../nbs/25_batches.ipynb #8ff96e72
+# %% ../nbs/25_batches.ipynb #7bac6b27
 def cosine(
     step: int,  # from 0
     *,
-    warmup: int,  # steps
+    warmup: int,  # steps; at most a tenth of all
     total: int,  # steps of the whole training
 ) -> float:  # share of the highest learning rate
     "A straight rise over the warm-up, times half a cosine from 1 to 0."
+    warmup = min(warmup, total // 10)
     return min(1.0, (step + 1) / (warmup + 1)) * 0.5 * (1 + math.cos(math.pi * min(step / total, 1)))
 
 # %% ../nbs/25_batches.ipynb #24f9863c

@@ -98,12 +98,12 @@ def plot_curves(
             ax.grid(axis="y")
     return figure
 
-# %% ../nbs/41_run_pictures.ipynb #d39581a3
+# %% ../nbs/41_run_pictures.ipynb #d33e2e51
 def save_pictures(
     report: Any,  # the EpochReport that `train` hands out
 ) -> None:
     "Write `epoch_001.png` and so on, and `curves.png`, into the folder of the run."
-    row, chosen = report.rows[-1], range(0, len(report.clips), -(-len(report.clips) // 3))
+    row, chosen = report.rows[-1], sorted({len(report.clips) * third // 3 for third in range(3)})
     gain = f"{row['val_si_sdr_improvement']:+.2f} dB".replace("-", "\N{MINUS SIGN}")
     title = f"Epoch {row['epoch']} of {report.epochs}: SI-SDR {gain}, mean of {len(report.clips)} clips"
     clips = [report.clips[number] for number in chosen]

@@ -59,10 +59,12 @@ def epoch_line(
     judged = f"val_loss {row['val_loss']:.4f}  SI-SDR {row['val_si_sdr']:.2f} dB ({row['val_si_sdr_improvement']:+.2f})"
     return f"epoch {row['epoch']:.0f} of {epochs}  loss {row['train_loss']:.4f}  {judged}  {row['seconds']:.0f} s"
 
-# %% ../nbs/44_train_command.ipynb #5159f4e4
+# %% ../nbs/44_train_command.ipynb #4d57562e
 @contextmanager
 def _watching(loud: bool) -> Iterator[dict[str, Callable]]:
     "What `train` calls while it works: a bar, a line and pictures after each epoch, and complaints."
+    from specdehaze.run_pictures import save_pictures
+
     out, complaints = consoles()
     with progress_bar(complaints) as progress:
         bar = progress.add_task("", total=None)
@@ -72,6 +74,7 @@ def _watching(loud: bool) -> Iterator[dict[str, Callable]]:
 
         def on_epoch(report: Any) -> None:
             out.print(epoch_line(report.rows[-1], report.epochs), markup=False, soft_wrap=True)
+            save_pictures(report)
 
         def say(message: str) -> None:
             complaints.print(f"specdehaze: {message}", style="yellow", markup=False, soft_wrap=True)

@@ -96,7 +96,7 @@ def test_settings_that_make_no_sense(wish):
 def test_the_rate_rises_and_then_falls(total, warmup):
     shares = [cosine(step, warmup=warmup, total=total) for step in range(total + 1)]
     assert all(0 <= share <= 1 for share in shares) and shares[-1] < 1e-9
-    rest = shares[warmup:]
+    rest = shares[min(warmup, total // 10) :]
     assert all(a >= b for a, b in zip(rest, rest[1:]))
 
 
