@@ -135,16 +135,16 @@ def train(
         raise fail("pairs come from --cache-dir or from --corpus, one of the two")
     _run(settings, cache_dir, corpus, run_dir or Path("runs", preset), machines)
 
-# %% ../nbs/44_train_command.ipynb #71df90c2
+# %% ../nbs/44_train_command.ipynb #d2986dad
 def _run(
     settings: dict[str, Any], cache: Path | None, corpus: Path | None, run_dir: Path, machines: dict[str, Any]
 ) -> None:
     "Train, and say how it ended."
     try:
-        from specdehaze.training import TrainingSettings
+        from specdehaze.batches import TrainingSettings
         from specdehaze.training import train as train_network
     except ModuleNotFoundError as error:
-        if error.name != "lightning":
+        if (error.name or "").partition(".")[0] != "lightning":
             raise
         raise fail("training needs Lightning: pip install 'specdehaze[train]'", status=1) from None
     loud = process_number() == 0

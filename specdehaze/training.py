@@ -360,7 +360,7 @@ def _trainer(
         **machines, **dict.fromkeys(silent, False),
     )
 
-# %% ../nbs/25_training.ipynb #1e2b57c2
+# %% ../nbs/25_training.ipynb #4b312adc
 def train(
     settings: TrainingSettings,  # what to learn, and how
     cache: str | Path,  # folder of a cache with the splits train and validation
@@ -394,7 +394,7 @@ def train(
     run = Run(run_dir, record, say=say)
     run.write_metrics()
     if len(run.rows) < settings.epochs:
-        steps = settings.epochs * len(CropBatches(data.crops, settings))
+        steps = settings.epochs * len(CropBatches(data.crops, settings, world=devices * num_nodes))
         ends = [_EpochEnd(run, partial(_show, on_epoch, run, data)), _BatchEnd(on_batch)]
         machines = {"devices": devices, "num_nodes": num_nodes, "strategy": strategy}
         with _quietly(), torch.random.fork_rng():

@@ -88,7 +88,7 @@ def test_a_batch_that_can_not_be_shared(cache):
              {"seconds": 0}, {"warmup_steps": -1}, {"epoch_crops": -2}, {"normalise": "rms"}]
 )
 def test_settings_that_make_no_sense(wish):
-    with pytest.raises(TrainingError, match=[*wish][0]):
+    with pytest.raises(TrainingError, match=next(iter(wish))):
         replace(SETTINGS, **wish)
 
 

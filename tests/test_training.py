@@ -354,7 +354,8 @@ def keep(self, optimizer):
 
 training.build, training.TrainingModule.on_before_optimizer_step = still, keep
 settings = replace(settings, epochs=1, augment=False)
-training.train(settings, cache, f"{folder}/run{processes}", devices=processes, strategy="ddp" if processes > 1 else "auto")
+strategy = "ddp" if processes > 1 else "auto"
+training.train(settings, cache, f"{folder}/run{processes}", devices=processes, strategy=strategy)
 """
 
 
