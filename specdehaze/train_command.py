@@ -24,7 +24,7 @@ def process_number() -> int:  # 0: the first, or the only one
     said = (os.environ[name] for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ)
     return int(next(said, 0))
 
-# %% ../nbs/44_train_command.ipynb #5b348688
+# %% ../nbs/44_train_command.ipynb #8f3da54b
 def cache_of(
     corpus: Path,  # folder of a corpus
     *,
@@ -47,7 +47,8 @@ def cache_of(
     while process_number() and not finished():
         time.sleep(1)
     if not finished():
-        build_cache(items, folder, settings, workers=os.cpu_count() or 1, progress=progress)
+        workers = min(os.cpu_count() or 1, 1 + len(items) // 500)  # to start one takes seconds
+        build_cache(items, folder, settings, workers=workers, progress=progress)
     return folder
 
 # %% ../nbs/44_train_command.ipynb #36a945ca
