@@ -25,7 +25,7 @@ $(ready): settings.ini setup.py pyproject.toml
 	test -x "$(bin)/python" || $(PYTHON) -m venv "$(VENV)"
 	@echo "installing into $(VENV): this takes a few minutes the first time"
 	"$(bin)/python" -m pip install --quiet --upgrade pip
-	"$(bin)/python" -m pip install --quiet --editable ".[dev]"
+	"$(bin)/python" -m pip install --quiet --editable ".[dev,train]"
 	touch "$@"
 
 report: install ## clean all bundled recordings, measure and show them: _runs/clean_recordings/ and figures/

@@ -24,7 +24,7 @@ def process_number() -> int:  # 0: the first, or the only one
     said = (os.environ[name] for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ)
     return int(next(said, 0))
 
-# %% ../nbs/44_train_command.ipynb #5b348688
+# %% ../nbs/44_train_command.ipynb #8f3da54b
 def cache_of(
     corpus: Path,  # folder of a corpus
     *,
@@ -47,7 +47,8 @@ def cache_of(
     while process_number() and not finished():
         time.sleep(1)
     if not finished():
-        build_cache(items, folder, settings, workers=os.cpu_count() or 1, progress=progress)
+        workers = min(os.cpu_count() or 1, 1 + len(items) // 500)  # to start one takes seconds
+        build_cache(items, folder, settings, workers=workers, progress=progress)
     return folder
 
 # %% ../nbs/44_train_command.ipynb #36a945ca
@@ -59,10 +60,12 @@ def epoch_line(
     judged = f"val_loss {row['val_loss']:.4f}  SI-SDR {row['val_si_sdr']:.2f} dB ({row['val_si_sdr_improvement']:+.2f})"
     return f"epoch {row['epoch']:.0f} of {epochs}  loss {row['train_loss']:.4f}  {judged}  {row['seconds']:.0f} s"
 
-# %% ../nbs/44_train_command.ipynb #5159f4e4
+# %% ../nbs/44_train_command.ipynb #4d57562e
 @contextmanager
 def _watching(loud: bool) -> Iterator[dict[str, Callable]]:
     "What `train` calls while it works: a bar, a line and pictures after each epoch, and complaints."
+    from specdehaze.run_pictures import save_pictures
+
     out, complaints = consoles()
     with progress_bar(complaints) as progress:
         bar = progress.add_task("", total=None)
@@ -72,13 +75,14 @@ def _watching(loud: bool) -> Iterator[dict[str, Callable]]:
 
         def on_epoch(report: Any) -> None:
             out.print(epoch_line(report.rows[-1], report.epochs), markup=False, soft_wrap=True)
+            save_pictures(report)
 
         def say(message: str) -> None:
             complaints.print(f"specdehaze: {message}", style="yellow", markup=False, soft_wrap=True)
 
         yield {"on_batch": on_batch, "on_epoch": on_epoch, "say": say} if loud else {"say": lambda message: None}
 
-# %% ../nbs/44_train_command.ipynb #d9ddcca6
+# %% ../nbs/44_train_command.ipynb #2e642b9e
 _Folder = partial(typer.Option, metavar="DIR")
 _Cache = Annotated[Path | None, _Folder(help="A cache, as [bold]specdehaze preprocess[/bold] makes it.")]
 _Corpus = Annotated[Path | None, _Folder(help="A corpus instead; its cache is made beside it.")]
@@ -93,7 +97,7 @@ _EpochCrops = Annotated[int, typer.Option(min=0, help="Crops in an epoch; 0: as 
 _Normalise = Annotated[str, typer.Option(help="Level of the crops: peak or none.")]
 _Augment = Annotated[bool, typer.Option(help="Whether to augment.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-_Devices = Annotated[int, typer.Option(min=1, help="Processes, each with a graphics card of its own if there are some.")]
+_Devices = Annotated[int, typer.Option(min=1, help="Processes, each with a graphics card if there are any.")]
 _Nodes = Annotated[int, typer.Option("--num-nodes", min=1, help="Machines; start this on each, by torchrun or SLURM.")]
 _Strategy = Annotated[str, typer.Option(help="How processes work together, such as ddp.")]
 _Logger = Annotated[str, typer.Option(help="csv, and besides tensorboard or wandb.")]
@@ -132,16 +136,16 @@ def train(
         raise fail("pairs come from --cache-dir or from --corpus, one of the two")
     _run(settings, cache_dir, corpus, run_dir or Path("runs", preset), machines)
 
-# %% ../nbs/44_train_command.ipynb #71df90c2
+# %% ../nbs/44_train_command.ipynb #d2986dad
 def _run(
     settings: dict[str, Any], cache: Path | None, corpus: Path | None, run_dir: Path, machines: dict[str, Any]
 ) -> None:
     "Train, and say how it ended."
     try:
-        from specdehaze.training import TrainingSettings
+        from specdehaze.batches import TrainingSettings
         from specdehaze.training import train as train_network
     except ModuleNotFoundError as error:
-        if error.name != "lightning":
+        if (error.name or "").partition(".")[0] != "lightning":
             raise
         raise fail("training needs Lightning: pip install 'specdehaze[train]'", status=1) from None
     loud = process_number() == 0
