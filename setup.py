@@ -41,7 +41,7 @@ setup(
     packages=["specdehaze", "specdehaze._data", "specdehaze._reports"],
     package_dir={"specdehaze": "specdehaze", "specdehaze._data": "data", "specdehaze._reports": "nbs/reports"},
     package_data={
-        "specdehaze._data": ["README.md", "*.csv", "LICENSES/*.txt", "**/*.flac"],
+        "specdehaze._data": ["*.md", "*.csv", "LICENSES/*.txt", "**/*.flac", "weights/*.md", "weights/*.safetensors"],
         "specdehaze._reports": ["*.ipynb"],
     },
     cmdclass={"build_py": BuildPackage},
