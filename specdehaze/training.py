@@ -14,7 +14,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,13 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 # %% ../nbs/25_training.ipynb #ecd9e633
 from .augmentation import DEFAULT, Augment, Gain, Pairs, Remix, SwapNoise
-from .batches import CropBatches, TrainingError, TrainingSettings, cosine, normalise_level
+from .batches import CropBatches, TrainingError, TrainingSettings, cosine, hold_folder, normalise_level
 from .cache import CachedPairs
 from .checkpoints import CheckpointError, build, pack, read_checkpoint
 from .losses import Loss
@@ -226,10 +227,11 @@ class Run:
         return self.folder / "checkpoints" / f"{self.record['settings']['preset']}_epoch_{epoch:03}.ckpt"
 
     def best(self) -> Path:  # of the epochs that are done
-        "The checkpoint of the epoch with the highest SI-SDR, or the lowest loss where no clip has an SI-SDR."
+        "Of the checkpoints that are there: that with the highest SI-SDR, or the lowest loss where no clip has one."
         undefined = any(math.isnan(row["val_si_sdr"]) for row in self.rows)
         key = (lambda row: -row["val_loss"]) if undefined else (lambda row: row["val_si_sdr"])
-        return self.path(max(self.rows, key=key)["epoch"])
+        there = [row for row in self.rows if self.path(row["epoch"]).exists()]
+        return self.path(max(there or self.rows, key=key)["epoch"])
 
     def keep(
         self,
@@ -238,7 +240,8 @@ class Run:
         "Give the newest checkpoint its name, write metrics.csv, and clear away what is neither last nor best."
         target = self.path(self.rows[-1]["epoch"])
         if target in self.bad:
-            self.bad.append(target.rename(target.with_suffix(f".bad_{time.time_ns()}")))
+            self.bad.remove(target)
+            target.rename(target.with_suffix(f".bad_{time.time_ns()}"))
         written.replace(target)
         self.write_metrics()
         for path in {self.path(row["epoch"]) for row in self.rows} - {target, self.best(), *self.bad}:
@@ -272,9 +275,15 @@ class _EpochEnd(Callback):
         self.run.rows = [*self.run.rows, row := self._row(trainer, module)]
         target = self.run.path(row["epoch"])
         temporary = target.with_name(f".{target.name}.part")
-        trainer.save_checkpoint(temporary)
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                self.run.keep(temporary)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            advice = "free some space; the same call goes on from the checkpoint before"
+            raise TrainingError(f"{target}: can not be written ({error.strerror or error}); {advice}") from error
         if trainer.is_global_zero:
-            self.run.keep(temporary)
             for logger in trainer.loggers:
                 logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
             self.look(module)
@@ -361,13 +370,21 @@ def _trainer(
         raise TrainingError(f"device must be auto, cpu, or where there is a graphics card cuda, not {device!r}")
     on_gpu = device == "cuda"
     half = ("bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed") if on_gpu else "32-true"
+    processes, strategy = machines["devices"] * machines["num_nodes"], machines["strategy"]
     silent = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
-    return Trainer(
-        accelerator="gpu" if on_gpu else "cpu", precision=half, sync_batchnorm=on_gpu and machines["devices"] > 1,
+    options = dict(
+        accelerator="gpu" if on_gpu else "cpu", precision=half, sync_batchnorm=on_gpu and processes > 1,
         max_epochs=settings.epochs, gradient_clip_val=settings.clip, reload_dataloaders_every_n_epochs=1,
         callbacks=callbacks, logger=_logger(logger, run.folder), default_root_dir=run.folder, num_sanity_val_steps=0,
         **machines, **dict.fromkeys(silent, False),
     )
+    if strategy.endswith("spawn"):
+        raise TrainingError(f"strategy {strategy} has to send the whole training to other processes; try ddp")
+    try:
+        return Trainer(**options)
+    except (MisconfigurationException, ImportError, ValueError) as error:
+        wanted = f"strategy {strategy!r} with {processes} processes on {device}"
+        raise TrainingError(f"{wanted} is not possible here: {str(error).partition(chr(10))[0]}") from error
 
 # %% ../nbs/25_training.ipynb #4b312adc
 def train(
@@ -386,8 +403,8 @@ def train(
 ) -> Path:  # the best checkpoint
     """Train a network, or go on where the last call was stopped; a run that is finished is left as it is.
 
-    Raises TrainingError if the run or the cache belong to something else or the loss is no number, CacheError if the
-    cache can not be used.
+    Raises TrainingError if the run or the cache belong to something else, another training is at work on the run, its
+    folder can not be written to or the loss is no number; CacheError if the cache can not be used.
     """
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
@@ -409,5 +426,6 @@ def train(
         with _quietly(), torch.random.fork_rng():
             trainer = _trainer(settings, run, ends, device=device, logger=logger, **machines)
             module = TrainingModule(network, settings, steps=steps)
-            trainer.fit(module, data, ckpt_path=run.start, weights_only=True)
+            with hold_folder(run.folder / "checkpoints") if trainer.is_global_zero else nullcontext():
+                trainer.fit(module, data, ckpt_path=run.start, weights_only=True)
     return run.best()
