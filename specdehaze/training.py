@@ -292,7 +292,7 @@ class _EpochEnd(Callback):
     def _row(self, trainer: Trainer, module: TrainingModule) -> dict[str, float]:
         learnt = {name: torch.stack([parts[name] for parts in module.learnt]).mean() for name in module.learnt[0]}
         terms = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in learnt.items()}
-        judged = torch.stack(module.judged or [torch.full((3,), torch.nan, device=module.device)])
+        judged = torch.stack(module.judged)
         sums = torch.stack([judged.nan_to_num().sum(0), (~judged.isnan()).sum(0)])
         sums = trainer.strategy.reduce(sums, reduce_op="sum")
         judgement = dict(zip(("val_loss", "val_si_sdr", "val_si_sdr_improvement"), (sums[0] / sums[1]).tolist()))
@@ -386,6 +386,17 @@ def _trainer(
         wanted = f"strategy {strategy!r} with {processes} processes on {device}"
         raise TrainingError(f"{wanted} is not possible here: {str(error).partition(chr(10))[0]}") from error
 
+# %% ../nbs/25_training.ipynb #ea6e95ea
+def _check(data: TrainingData, sample_rate: int, world: int) -> None:
+    "Raises TrainingError for a cache at another rate, or with less to judge by than there are processes."
+    cache, rate, clips = data.crops.folder, data.crops.settings.sample_rate, len(data.clips)
+    if rate != sample_rate:
+        wanted = f"{data.settings.preset} is for {sample_rate} Hz"
+        raise TrainingError(f"{cache}: a cache at {rate} Hz, but {wanted}; choose another cache or preset")
+    if clips < world:
+        advice = "put more pairs into validation, or use fewer processes"
+        raise TrainingError(f"{cache}: {world} processes, but {clips} validation clips; {advice}")
+
 # %% ../nbs/25_training.ipynb #4b312adc
 def train(
     settings: TrainingSettings,  # what to learn, and how
@@ -412,15 +423,12 @@ def train(
     if settings.loss is None:
         settings = replace(settings, loss=LOSSES.get(settings.preset) or LOSSES[type(network).__name__])
     data = TrainingData(cache, settings)
-    rate = data.crops.settings.sample_rate
-    if rate != network.preset.sample_rate:
-        wanted = f"{settings.preset} is for {network.preset.sample_rate} Hz"
-        raise TrainingError(f"{cache}: a cache at {rate} Hz, but {wanted}; choose another cache or preset")
+    _check(data, network.preset.sample_rate, world := devices * num_nodes)
     record = {"network": pack(network), "settings": asdict(settings), "cache": data.crops.manifest.digest}
     run = Run(run_dir, record, say=say)
     run.write_metrics()
     if len(run.rows) < settings.epochs:
-        steps = settings.epochs * len(CropBatches(data.crops, settings, world=devices * num_nodes))
+        steps = settings.epochs * len(CropBatches(data.crops, settings, world=world))
         ends = [_EpochEnd(run, partial(_show, on_epoch, run, data)), _BatchEnd(on_batch)]
         machines = {"devices": devices, "num_nodes": num_nodes, "strategy": strategy}
         with _quietly(), torch.random.fork_rng():

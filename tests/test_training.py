@@ -371,6 +371,12 @@ def test_unknown_names(cache, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_more_processes_than_clips_to_judge_by(cache, tmp_path):
+    with pytest.raises(TrainingError, match="4 processes, but 3 validation clips"):
+        train(SETTINGS, cache, tmp_path / "run", devices=4, strategy="ddp")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_strategy_that_lacks_its_package(cache, tmp_path):
     with pytest.raises(TrainingError, match="strategy 'deepspeed' with 1 processes on cpu is not possible here"):
         train(SETTINGS, cache, tmp_path, strategy="deepspeed")
