@@ -11,6 +11,7 @@ import difflib
 import json
 import pickle
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def unpack(
     try:
         kind = _NETWORKS[packed["network"]]
         return kind(kind.Preset(**packed["preset"]))
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         advice = "it was written by another version of specdehaze, or another program"
         raise CheckpointError(f"no network here has the shape {packed!r} ({error!r}): {advice}") from error
 
@@ -88,13 +89,17 @@ def save_weights(
 
 # %% ../nbs/24_checkpoints.ipynb #3d4460d1
 def _read_safetensors(path: Path) -> tuple[dict, dict]:  # what was packed and its card; weights
-    "The contents of shipped weights. Raises CheckpointError if it is another program's file."
-    with safetensors.safe_open(path, framework="pt") as file:
-        text = (file.metadata() or {}).get("specdehaze")
-        if text is None:
-            raise CheckpointError(f"{path}: these weights are not of specdehaze, for they say nothing of its networks")
-        names = file.keys()
-        return json.loads(text), {name: file.get_tensor(name) for name in names}
+    "The contents of shipped weights. Raises CheckpointError if the file is damaged or another program's."
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text, names = (file.metadata() or {}).get("specdehaze"), file.keys()
+            weights = {name: file.get_tensor(name) for name in names}
+        packed = json.loads(text or "null")
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged, or no file of weights ({error}); fetch it again") from error
+    if not isinstance(packed, dict):
+        raise CheckpointError(f"{path}: these weights are not of specdehaze, for they say nothing of its networks")
+    return packed, weights
 
 # %% ../nbs/24_checkpoints.ipynb #c5943a15
 def read_checkpoint(
@@ -106,11 +111,11 @@ def read_checkpoint(
             if part := archive.testzip():
                 raise zipfile.BadZipFile(f"{part} is not as it was written")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.PickleError, zipfile.BadZipFile, zlib.error) as error:
         advice = "delete it, and training goes on from the one before"
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path}: damaged, or no checkpoint ({reason}); {advice}") from error
-    if not isinstance(content, dict) or "specdehaze" not in content:
+    if not (isinstance(content, dict) and isinstance(content.get("specdehaze"), dict)):
         raise CheckpointError(f"{path}: a checkpoint of another program; specdehaze can only use its own")
     return content
 
@@ -131,7 +136,11 @@ def read_card(
     source: str | Path,  # a name of shipped weights, or a .safetensors file
 ) -> dict[str, Any]:  # how the weights were made
     "The card of shipped weights. Raises CheckpointError as `load_network` does."
-    return _read_safetensors(_weights_path(source))[0]["card"]
+    path = _weights_path(source)
+    packed, _ = _read_safetensors(path)
+    if "card" not in packed:
+        raise CheckpointError(f"{path}: weights without a card; write them with save_weights")
+    return packed["card"]
 
 # %% ../nbs/24_checkpoints.ipynb #b99114da
 def load_network(
@@ -141,15 +150,10 @@ def load_network(
     path = _weights_path(source)
     if path.suffix == ".ckpt":
         content, prefix = read_checkpoint(path), "network."
-        packed, weights = content["specdehaze"]["network"], content["state_dict"]
+        packed, weights = content["specdehaze"].get("network"), content.get("state_dict") or {}
         weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     else:
-        try:
-            packed, weights = _read_safetensors(path)
-        except (safetensors.SafetensorError, ValueError, OSError) as error:
-            if isinstance(error, CheckpointError):
-                raise
-            raise CheckpointError(f"{path}: damaged, or no file of weights ({error}); fetch it again") from error
+        packed, weights = _read_safetensors(path)
     network = unpack(packed)
     try:
         network.load_state_dict(weights)

@@ -72,6 +72,8 @@ class HybridUNet(SpectralNetwork):
     ):
         "Raises ValueError for a preset that no network can have."
         super().__init__(preset)
+        if not 1 <= preset.levels <= len(MULTIPLES):
+            raise ValueError(f"a U-Net has from 1 to {len(MULTIPLES)} levels, not {preset.levels}")
         self.bands = Bands(preset.n_fft, preset.sample_rate, mel_bands=preset.mel_bands)
         width, rows = preset.base * MULTIPLES[preset.levels - 1], math.ceil(self.bands.rows / 2 ** (preset.levels - 1))
         deepest = Memory(width, rows, preset.memory) if preset.memory else None
@@ -84,8 +86,10 @@ class HybridUNet(SpectralNetwork):
         power: Tensor,  # (batch, freq, frames), squared magnitude
     ) -> Tensor:  # (batch, rows, frames), noise power in the rows that the network sees
         "The veil as `specdehaze.veil` estimates it."
-        rates = {"frame_rate": self.preset.sample_rate / self.preset.hop_length}
-        return self.bands.merge(estimate_veil(power, **rates, bin_hertz=self.preset.sample_rate / self.preset.n_fft))
+        preset = self.preset
+        rates = {"frame_rate": preset.sample_rate / preset.hop_length, "bin_hertz": preset.sample_rate / preset.n_fft}
+        with torch.autocast(power.device.type, enabled=False):
+            return self.bands.merge(estimate_veil(power, **rates))
 
     def look(
         self,
@@ -93,11 +97,15 @@ class HybridUNet(SpectralNetwork):
     ) -> Look:  # gain, and the heads mask, veil and gate
         "Veil, mask and gate of a spectrogram, and the gain they make."
         level = power.mean((-2, -1), keepdim=True).clamp_min(torch.finfo(power.dtype).tiny)
-        seen = self.bands.merge(power / level) + 1e-6
+        with torch.autocast(power.device.type, enabled=False):
+            seen = self.bands.merge(power / level) + 1e-6
         light, log_seen = self.illumination(power / level).clamp_min(1e-7).log(), seen.log()
         pictures = [log_seen / 5, (log_seen - light) / 3, (log_seen - log_seen.mean(-1, keepdim=True)) / 5]
-        mask, correction, gate = self.head(self.trunk(torch.stack(pictures, 1))).unbind(1)
+        said = self.head(self.trunk(torch.stack(pictures, 1))).to(power.dtype)
+        mask, correction, gate = said.unbind(1)
         mask, gate, veil = mask.sigmoid(), gate.sigmoid(), (light + 3 * correction.clamp(-4, 4)).exp()
         gain = torch.lerp((1 - veil.detach() / seen).clamp_min(0), mask, gate)
         heads = {"mask": mask, "veil": veil * level, "gate": gate}
-        return Look(self.bands.spread(gain, power), {name: self.bands.spread(h, power) for name, h in heads.items()})
+        with torch.autocast(power.device.type, enabled=False):
+            heads = {name: self.bands.spread(head, power) for name, head in heads.items()}
+            return Look(self.bands.spread(gain, power), heads)

@@ -67,7 +67,11 @@ class UNet(nn.Module):
         levels: int = 5,  # how often the picture is looked at, each time half as large as before
         deepest: nn.Module | None = None,  # what the deepest level goes through besides, keeping its shape
     ):
+        "Raises ValueError for a base or levels that no U-Net can have."
         super().__init__()
+        if base < 1 or not 1 <= levels <= len(MULTIPLES):
+            limits = f"a base of at least 1 and from 1 to {len(MULTIPLES)} levels"
+            raise ValueError(f"a U-Net has {limits}, not {base} and {levels}")
         widths = [base * multiple for multiple in MULTIPLES[:levels]]
         self.down = nn.ModuleList(DoubleConv(*pair) for pair in zip([inputs, *widths], widths))
         self.deepest, self.up = deepest or nn.Identity(), nn.ModuleList()
@@ -112,6 +116,8 @@ class Bands(nn.Module):
             limits = f"either up to {n_fft // 2} mel bands or a frequency up to {sample_rate / 2:.0f} Hz"
             raise ValueError(f"rows are {limits}, not {mel_bands} bands and {highest} Hz")
         self.shown = round(highest * n_fft / sample_rate) if highest else n_fft // 2 + 1
+        if not self.shown:
+            raise ValueError(f"no row lies below {highest} Hz: rows are {sample_rate / n_fft:g} Hz apart")
         bank = mel_bank(n_fft, sample_rate, mel_bands) if mel_bands else None
         if bank is not None and not bank.any(1).all():
             raise ValueError(f"{mel_bands} mel bands are too many for a window of {n_fft}: some fall between two rows")

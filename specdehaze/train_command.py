@@ -42,7 +42,10 @@ def cache_of(
 
     def finished() -> bool:
         there = read_manifest(folder) if (folder / "manifest.json").exists() else None
-        return there is not None and there.complete and there.digest == digest
+        if there is None or not there.complete or there.digest != digest:
+            return False
+        files = [(folder / shard.file, shard.size) for shard in there.shards]
+        return all(path.is_file() and path.stat().st_size == size for path, size in files)
 
     while process_number() and not finished():
         time.sleep(1)

@@ -14,7 +14,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,13 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 # %% ../nbs/25_training.ipynb #ecd9e633
 from .augmentation import DEFAULT, Augment, Gain, Pairs, Remix, SwapNoise
-from .batches import CropBatches, TrainingError, TrainingSettings, cosine, normalise_level
+from .batches import CropBatches, TrainingError, TrainingSettings, cosine, hold_folder, normalise_level
 from .cache import CachedPairs
 from .checkpoints import CheckpointError, build, pack, read_checkpoint
 from .losses import Loss
@@ -226,10 +227,11 @@ class Run:
         return self.folder / "checkpoints" / f"{self.record['settings']['preset']}_epoch_{epoch:03}.ckpt"
 
     def best(self) -> Path:  # of the epochs that are done
-        "The checkpoint of the epoch with the highest SI-SDR, or the lowest loss where no clip has an SI-SDR."
+        "Of the checkpoints that are there: that with the highest SI-SDR, or the lowest loss where no clip has one."
         undefined = any(math.isnan(row["val_si_sdr"]) for row in self.rows)
         key = (lambda row: -row["val_loss"]) if undefined else (lambda row: row["val_si_sdr"])
-        return self.path(max(self.rows, key=key)["epoch"])
+        there = [row for row in self.rows if self.path(row["epoch"]).exists()]
+        return self.path(max(there or self.rows, key=key)["epoch"])
 
     def keep(
         self,
@@ -238,7 +240,8 @@ class Run:
         "Give the newest checkpoint its name, write metrics.csv, and clear away what is neither last nor best."
         target = self.path(self.rows[-1]["epoch"])
         if target in self.bad:
-            self.bad.append(target.rename(target.with_suffix(f".bad_{time.time_ns()}")))
+            self.bad.remove(target)
+            target.rename(target.with_suffix(f".bad_{time.time_ns()}"))
         written.replace(target)
         self.write_metrics()
         for path in {self.path(row["epoch"]) for row in self.rows} - {target, self.best(), *self.bad}:
@@ -272,9 +275,15 @@ class _EpochEnd(Callback):
         self.run.rows = [*self.run.rows, row := self._row(trainer, module)]
         target = self.run.path(row["epoch"])
         temporary = target.with_name(f".{target.name}.part")
-        trainer.save_checkpoint(temporary)
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                self.run.keep(temporary)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            advice = "free some space; the same call goes on from the checkpoint before"
+            raise TrainingError(f"{target}: can not be written ({error.strerror or error}); {advice}") from error
         if trainer.is_global_zero:
-            self.run.keep(temporary)
             for logger in trainer.loggers:
                 logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
             self.look(module)
@@ -283,7 +292,7 @@ class _EpochEnd(Callback):
     def _row(self, trainer: Trainer, module: TrainingModule) -> dict[str, float]:
         learnt = {name: torch.stack([parts[name] for parts in module.learnt]).mean() for name in module.learnt[0]}
         terms = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in learnt.items()}
-        judged = torch.stack(module.judged or [torch.full((3,), torch.nan, device=module.device)])
+        judged = torch.stack(module.judged)
         sums = torch.stack([judged.nan_to_num().sum(0), (~judged.isnan()).sum(0)])
         sums = trainer.strategy.reduce(sums, reduce_op="sum")
         judgement = dict(zip(("val_loss", "val_si_sdr", "val_si_sdr_improvement"), (sums[0] / sums[1]).tolist()))
@@ -361,13 +370,32 @@ def _trainer(
         raise TrainingError(f"device must be auto, cpu, or where there is a graphics card cuda, not {device!r}")
     on_gpu = device == "cuda"
     half = ("bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed") if on_gpu else "32-true"
+    processes, strategy = machines["devices"] * machines["num_nodes"], machines["strategy"]
     silent = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
-    return Trainer(
-        accelerator="gpu" if on_gpu else "cpu", precision=half, sync_batchnorm=on_gpu and machines["devices"] > 1,
+    options = dict(
+        accelerator="gpu" if on_gpu else "cpu", precision=half, sync_batchnorm=on_gpu and processes > 1,
         max_epochs=settings.epochs, gradient_clip_val=settings.clip, reload_dataloaders_every_n_epochs=1,
         callbacks=callbacks, logger=_logger(logger, run.folder), default_root_dir=run.folder, num_sanity_val_steps=0,
         **machines, **dict.fromkeys(silent, False),
     )
+    if strategy.endswith("spawn"):
+        raise TrainingError(f"strategy {strategy} has to send the whole training to other processes; try ddp")
+    try:
+        return Trainer(**options)
+    except (MisconfigurationException, ImportError, ValueError) as error:
+        wanted = f"strategy {strategy!r} with {processes} processes on {device}"
+        raise TrainingError(f"{wanted} is not possible here: {str(error).partition(chr(10))[0]}") from error
+
+# %% ../nbs/25_training.ipynb #ea6e95ea
+def _check(data: TrainingData, sample_rate: int, world: int) -> None:
+    "Raises TrainingError for a cache at another rate, or with less to judge by than there are processes."
+    cache, rate, clips = data.crops.folder, data.crops.settings.sample_rate, len(data.clips)
+    if rate != sample_rate:
+        wanted = f"{data.settings.preset} is for {sample_rate} Hz"
+        raise TrainingError(f"{cache}: a cache at {rate} Hz, but {wanted}; choose another cache or preset")
+    if clips < world:
+        advice = "put more pairs into validation, or use fewer processes"
+        raise TrainingError(f"{cache}: {world} processes, but {clips} validation clips; {advice}")
 
 # %% ../nbs/25_training.ipynb #4b312adc
 def train(
@@ -386,8 +414,8 @@ def train(
 ) -> Path:  # the best checkpoint
     """Train a network, or go on where the last call was stopped; a run that is finished is left as it is.
 
-    Raises TrainingError if the run or the cache belong to something else or the loss is no number, CacheError if the
-    cache can not be used.
+    Raises TrainingError if the run or the cache belong to something else, another training is at work on the run, its
+    folder can not be written to or the loss is no number; CacheError if the cache can not be used.
     """
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
@@ -395,19 +423,17 @@ def train(
     if settings.loss is None:
         settings = replace(settings, loss=LOSSES.get(settings.preset) or LOSSES[type(network).__name__])
     data = TrainingData(cache, settings)
-    rate = data.crops.settings.sample_rate
-    if rate != network.preset.sample_rate:
-        wanted = f"{settings.preset} is for {network.preset.sample_rate} Hz"
-        raise TrainingError(f"{cache}: a cache at {rate} Hz, but {wanted}; choose another cache or preset")
+    _check(data, network.preset.sample_rate, world := devices * num_nodes)
     record = {"network": pack(network), "settings": asdict(settings), "cache": data.crops.manifest.digest}
     run = Run(run_dir, record, say=say)
     run.write_metrics()
     if len(run.rows) < settings.epochs:
-        steps = settings.epochs * len(CropBatches(data.crops, settings, world=devices * num_nodes))
+        steps = settings.epochs * len(CropBatches(data.crops, settings, world=world))
         ends = [_EpochEnd(run, partial(_show, on_epoch, run, data)), _BatchEnd(on_batch)]
         machines = {"devices": devices, "num_nodes": num_nodes, "strategy": strategy}
         with _quietly(), torch.random.fork_rng():
             trainer = _trainer(settings, run, ends, device=device, logger=logger, **machines)
             module = TrainingModule(network, settings, steps=steps)
-            trainer.fit(module, data, ckpt_path=run.start, weights_only=True)
+            with hold_folder(run.folder / "checkpoints") if trainer.is_global_zero else nullcontext():
+                trainer.fit(module, data, ckpt_path=run.start, weights_only=True)
     return run.best()

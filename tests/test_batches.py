@@ -1,14 +1,18 @@
 "Settings that make no sense are refused, and what an epoch brings depends on seed and epoch alone."
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from source_tree import ROOT
 
 from specdehaze.augmentation import Pairs
-from specdehaze.batches import CropBatches, TrainingError, TrainingSettings, cosine, deal, normalise_level
+from specdehaze.batches import CropBatches, TrainingError, TrainingSettings, cosine, deal, hold_folder, normalise_level
 from specdehaze.cache import CachedPairs, build_cache
 from specdehaze.pairs import CacheItem, CacheSettings
 
@@ -107,3 +111,31 @@ def test_level():
     torch.testing.assert_close(level.clean * pairs.noise, pairs.clean * level.noise)  # one factor for both
     silent = normalise_level(Pairs(torch.zeros(1, 9), torch.zeros(1, 9)), "peak")
     assert not silent.noisy.any()
+
+
+@pytest.mark.parametrize("wish", [{"epochs": 1.5}, {"batch_size": "4"}, {"seed": None}])
+def test_numbers_that_are_not_whole(wish):
+    with pytest.raises(TrainingError, match=f"{next(iter(wish))} must be a whole number"):
+        replace(SETTINGS, **wish)
+
+
+def test_a_folder_is_held_by_one_and_then_by_another(tmp_path):
+    run = tmp_path / "run"
+    with hold_folder(run), pytest.raises(TrainingError, match="another training"), hold_folder(run):
+        pytest.fail("both")
+    with hold_folder(tmp_path / "run"):
+        assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_folder_held_by_a_process_that_was_killed(tmp_path):
+    code = f"from specdehaze.batches import hold_folder as h\nwith h({str(tmp_path)!r}): print(flush=True); input()"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as process:
+        process.stdout.readline()
+        with pytest.raises(TrainingError, match="another training"), hold_folder(tmp_path):
+            pytest.fail("both")
+        process.kill()
+        process.wait()
+        with hold_folder(tmp_path):
+            pass

@@ -56,9 +56,11 @@ def test_an_unknown_preset_names_the_nearest():
         build("humunet")
 
 
-@pytest.mark.parametrize("kind", ["ResNet", "HybridUNet"])
-def test_a_shape_that_no_network_has(kind):
-    packed = {"network": kind, "preset": {"depth": 3}}
+@pytest.mark.parametrize(
+    ("kind", "preset"), [("ResNet", {"depth": 3}), ("HybridUNet", {"depth": 3}), ("SpectrogramUNet", {"base": -1})]
+)
+def test_a_shape_that_no_network_has(kind, preset):
+    packed = {"network": kind, "preset": preset}
     with pytest.raises(CheckpointError, match="another version of specdehaze"):
         unpack(packed)
 
@@ -85,6 +87,25 @@ def test_weights_of_another_program(tmp_path):
     save_file({"a": torch.zeros(3)}, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match="not of specdehaze"):
         load_network(tmp_path / "a.safetensors")
+
+
+def weights_that_say(path, text):
+    save_file(dict(build(TINY["unet"]).state_dict()), path, {"specdehaze": text})
+    return path
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", "3", "{}", '{"network": "HybridUNet"}'])
+def test_weights_that_say_nothing_of_use(text, tmp_path):
+    path = weights_that_say(tmp_path / "a.safetensors", text)
+    for read in (load_network, read_card):
+        with pytest.raises(CheckpointError, match="damaged|not of specdehaze|no network here|without a card"):
+            read(path)
+
+
+def test_a_card_of_a_damaged_file(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(b"rubble")
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_card(tmp_path / "a.safetensors")
 
 
 def test_weights_that_do_not_fit_their_preset(tmp_path):
@@ -120,8 +141,28 @@ def test_a_cut_checkpoint(tmp_path):
         read_checkpoint(tmp_path / "a.ckpt")
 
 
-def test_a_checkpoint_of_another_program(tmp_path):
-    torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
+def test_a_checkpoint_with_a_bit_of_its_directory_flipped(tmp_path):
+    path = tmp_path / "a.ckpt"
+    torch.save({"specdehaze": {}, "state_dict": {"a": torch.zeros(3)}}, path)
+    whole = path.read_bytes()
+    for place in range(whole.index(b"PK\x01\x02"), len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :])
+        try:
+            assert "state_dict" in read_checkpoint(path)
+        except CheckpointError as error:
+            assert "damaged" in str(error)
+
+
+@pytest.mark.parametrize("said", [{}, {"network": 3}, {"network": {"network": "HybridUNet"}}])
+def test_a_checkpoint_that_does_not_say_its_network(said, tmp_path):
+    torch.save({"specdehaze": said}, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match="no network here"):
+        load_network(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, {"specdehaze": 3}, [1]])
+def test_a_checkpoint_of_another_program(content, tmp_path):
+    torch.save(content, tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match="another program"):
         read_checkpoint(tmp_path / "a.ckpt")
 

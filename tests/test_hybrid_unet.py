@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from specdehaze.audio import Stft
+from specdehaze.augmentation import Pairs
 from specdehaze.hybrid_unet import HybridPreset, HybridUNet, Memory
+from specdehaze.losses import Loss
 from specdehaze.veil import estimate_veil
 
 SHAPES = {
@@ -95,3 +97,33 @@ def test_a_memory_reaches_both_ways():
     changed[..., 10] += 1
     with torch.no_grad():
         assert (memory(changed) - memory(picture)).abs().amax((0, 1, 2)).min() > 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_with_fewer_digits_it_learns_and_says_nearly_the_same(shape):
+    network, pairs = made(shape), Pairs(torch.randn(2, 16000), 0.3 * torch.randn(2, 16000))
+    power = network.stft.forward(pairs.noisy).abs().square()
+    with torch.no_grad():
+        exact, light = network(pairs.noisy), network.illumination(power)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = network(pairs.noisy)
+        assert torch.equal(network.illumination(power), light)
+        Loss({"spectral": 1.0, "si_sdr": 0.01, "veil": 0.1}, network.stft)(output, pairs)["loss"].backward()
+    assert all(part.dtype == torch.float32 for part in output)
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+    assert all((getattr(output, head) - getattr(exact, head)).abs().mean() < 0.01 for head in ("mask", "gate"))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_with_more_digits_it_says_the_same(shape):
+    network, noise = made(shape).eval(), torch.randn(1, 16000)
+    with torch.no_grad():
+        single = network(noise)
+        double = network.double()(noise.double())
+    assert double.clean.dtype == torch.float64 and torch.allclose(double.clean.float(), single.clean, atol=1e-3)
+
+
+@pytest.mark.parametrize("levels", [-1, 0, 6])
+def test_levels_that_no_network_has(levels):
+    with pytest.raises(ValueError, match="from 1 to 5 levels"):
+        HybridUNet(HybridPreset(base=2, levels=levels))

@@ -77,6 +77,17 @@ def test_bands_that_cannot_be(mel_bands, highest):
         Bands(512, 16000, mel_bands=mel_bands, highest=highest)
 
 
+def test_a_cut_below_the_first_row():
+    with pytest.raises(ValueError, match="no row lies below 5.0 Hz: rows are 31.25 Hz apart"):
+        Bands(512, 16000, highest=5.0)
+
+
+@pytest.mark.parametrize(("base", "levels"), [(0, 5), (-1, 5), (2, 0), (2, 6)])
+def test_a_u_net_that_cannot_be(base, levels):
+    with pytest.raises(ValueError, match="a base of at least 1 and from 1 to 5 levels"):
+        UNet(1, base, levels=levels)
+
+
 def test_bands_that_fall_between_two_rows():
     with pytest.raises(ValueError, match="too many for a window of 512"):
         Bands(512, 16000, mel_bands=128)

@@ -130,6 +130,8 @@ def test_two_processes_from_the_shell(cache, tmp_path):
         (["--device", "abacus"], "auto, cpu"),
         (["--corpus", "somewhere"], "one of the two"),
         (["--cache-dir", "nowhere"], "no cache here"),
+        (["--strategy", "deepspeed"], "not possible here"),
+        (["--strategy", "ddp_spawn"], "try ddp"),
         (["--batch-size", "3", "--devices", "2", "--strategy", "ddp"], "can not be shared by 2"),
     ],
 )
@@ -172,6 +174,12 @@ def test_a_corpus_gets_a_cache_once(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in files}
     assert cache_of(root) == tmp_path / "voices-cache"
     assert before == {path: path.stat().st_mtime_ns for path in files}
+    lost, cut = sorted((tmp_path / "voices-cache").glob("*.pt"))[:2]
+    contents = {path: path.read_bytes() for path in (lost, cut)}
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:100])
+    cache_of(root)
+    assert contents == {path: path.read_bytes() for path in (lost, cut)}
 
 
 @pytest.mark.parametrize(

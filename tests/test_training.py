@@ -2,6 +2,8 @@
 
 import math
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from source_tree import ROOT
 
 from specdehaze import training
 from specdehaze.augmentation import Pairs
-from specdehaze.batches import TrainingError, TrainingSettings
+from specdehaze.batches import TrainingError, TrainingSettings, hold_folder
 from specdehaze.cache import CacheError, build_cache
 from specdehaze.checkpoints import PRESETS, load_network, read_checkpoint
 from specdehaze.evaluation import si_sdr
@@ -180,7 +182,53 @@ def test_a_damaged_checkpoint_is_said_and_kept_and_an_older_one_serves(cache, wh
     train(SETTINGS, cache, tmp_path, say=said.append)
     assert_same_weights(whole, tmp_path)
     assert len(said) == 1 and "toy_epoch_002.ckpt" in said[0]
-    assert rubble in snapshot(tmp_path).values()
+    kept = [path for path in (tmp_path / "checkpoints").iterdir() if path.read_bytes() == rubble]
+    good = {path.name for path in (tmp_path / "checkpoints").iterdir()} - {path.name for path in kept}
+    assert len(kept) == 1 and good == {path.name for path in (whole / "checkpoints").iterdir()}
+
+
+def test_the_best_of_what_is_there(cache, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    last = tmp_path / "run/checkpoints/toy_epoch_004.ckpt"
+    content = read_checkpoint(last)
+    content["specdehaze"]["rows"][0]["val_si_sdr"] = 99.0  # the first was best, and somebody has deleted it
+    torch.save(content, last)
+    assert train(SETTINGS, cache, tmp_path / "run") == last
+
+
+@pytest.mark.parametrize("place", ["run", "run/checkpoints"])
+def test_a_folder_that_is_none_is_refused_before_anything_is_learnt(cache, tmp_path, place):
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("mine")
+    with pytest.raises(TrainingError, match="can not be written to.*choose another folder"):
+        train(SETTINGS, cache, tmp_path / "run", on_batch=lambda *place: pytest.fail("learnt for nothing"))
+    assert (tmp_path / place).read_text() == "mine"
+
+
+def test_a_second_training_in_the_same_folder_is_refused(cache, tmp_path):
+    stopped(cache, tmp_path, 2, 1)
+    before = snapshot(tmp_path)
+    with hold_folder(tmp_path / "checkpoints"), pytest.raises(TrainingError, match="another training is at work"):
+        train(SETTINGS, cache, tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_disk_that_is_full_when_a_checkpoint_is_written(cache, whole, tmp_path):
+    before, limits = {}, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(epoch, batch, batches):
+        if (epoch, batch) == (2, 3):
+            before.update(snapshot(tmp_path))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+
+    try:
+        with pytest.raises(TrainingError, match="toy_epoch_002.ckpt: can not be written.*the same call goes on"):
+            train(SETTINGS, cache, tmp_path, on_batch=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert snapshot(tmp_path) == before
+    train(SETTINGS, cache, tmp_path)
+    assert_same_weights(whole, tmp_path)
 
 
 def test_nothing_but_damaged_checkpoints(cache, tmp_path):
@@ -315,12 +363,23 @@ def test_the_judge_is_that_of_evaluation():
 
 
 def test_unknown_names(cache, tmp_path):
-    for wish in ({"logger": "paper"}, {"device": "abacus"}):
+    for wish in ({"logger": "paper"}, {"device": "abacus"}, {"strategy": "alone"}, {"strategy": "ddp_spawn"}):
         with pytest.raises(TrainingError, match=next(iter(wish))):
             train(SETTINGS, cache, tmp_path / "run", **wish)
     with pytest.raises(ValueError, match="no preset is called"):
         train(replace(SETTINGS, preset="toyy"), cache, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_more_processes_than_clips_to_judge_by(cache, tmp_path):
+    with pytest.raises(TrainingError, match="4 processes, but 3 validation clips"):
+        train(SETTINGS, cache, tmp_path / "run", devices=4, strategy="ddp")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_strategy_that_lacks_its_package(cache, tmp_path):
+    with pytest.raises(TrainingError, match="strategy 'deepspeed' with 1 processes on cpu is not possible here"):
+        train(SETTINGS, cache, tmp_path, strategy="deepspeed")
 
 
 def test_tensorboard(cache, tmp_path):
