@@ -75,7 +75,7 @@ def test_metadata_is_what_settings_say(run_python):
     assert (found["name"], found["version"]) == (wanted["lib_name"], wanted["version"])
     assert found["summary"] == wanted["description"]
     assert sorted(required) == sorted(wanted["requirements"].split())
-    assert set(found["provides_extra"]) == {"dev", "peers", "demo", "docs", "scale"}
+    assert set(found["provides_extra"]) == {"dev", "peers", "demo", "docs", "scale", "train"}
     assert found["license_expression"] == wanted["license"] == "Apache-2.0"
 
 
