@@ -97,7 +97,7 @@ def si_sdr_rise(
 # %% ../nbs/25_training.ipynb #ecc6db4f
 LOSSES = {
     "SpectrogramUNet": {"magnitude": 0.7, "waveform": 0.3},
-    "HybridUNet": {"spectral": 1.0, "si_sdr": 0.01, "veil": 0.1},
+    "HybridUNet": {"magnitude": 0.7, "waveform": 0.3, "noise": 0.5, "si_sdr": 0.005, "veil": 0.02},
     "hum_unet": {"spectral": 1.0, "si_sdr": 0.05},
 }  # by name of the preset, or else by kind of network
 
