@@ -7,7 +7,6 @@ __all__ = ['PRESETS', 'CheckpointError', 'build', 'pack', 'unpack', 'save_weight
            'load_network']
 
 # %% ../nbs/24_checkpoints.ipynb #4531bd9b
-import difflib
 import json
 import pickle
 import zipfile
@@ -20,6 +19,7 @@ import safetensors
 import torch
 from safetensors.torch import save
 
+from .choices import unknown_name
 from .hybrid_unet import HybridPreset, HybridUNet
 from .networks import SpectralNetwork
 from .recordings import resource_folder
@@ -50,9 +50,7 @@ def build(
     "Make the network of a preset. Raises CheckpointError, with the nearest name, if there is none."
     if isinstance(preset, str):
         if preset not in PRESETS:
-            near = difflib.get_close_matches(preset, PRESETS, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise CheckpointError(f"no preset is called {preset!r}: {hint}known are {', '.join(PRESETS)}")
+            raise CheckpointError(unknown_name("no preset", preset, PRESETS))
         preset = PRESETS[preset]
     return next(network for network in _NETWORKS.values() if network.Preset is type(preset))(preset)
 
@@ -151,6 +149,8 @@ def load_network(
     if path.suffix == ".ckpt":
         content, prefix = read_checkpoint(path), "network."
         packed, weights = content["specdehaze"].get("network"), content.get("state_dict") or {}
+        if not isinstance(weights, dict):
+            raise CheckpointError(f"{path}: no weights by name in it; choose another checkpoint or train again")
         weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     else:
         packed, weights = _read_safetensors(path)

@@ -13,7 +13,6 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv1d, pad
 
 from .audio import Stft, mel_bank, resample
+from .choices import unknown_name
 
 # %% ../nbs/23_losses.ipynb #9ac3a0ad
 def magnitude_loss(
@@ -357,8 +357,7 @@ class Loss:
     ):
         for name, weight in weights.items():
             if name not in TERMS:
-                nearest = get_close_matches(name, TERMS, n=1) or [", ".join(TERMS)]
-                raise ValueError(f"there is no term {name!r}; did you mean {nearest[0]}?")
+                raise unknown_name("no term", name, TERMS)
             if not 0 <= weight < math.inf:
                 raise ValueError(f"the weight of {name} must be a finite number from 0 on, not {weight}")
         self.weights = {name: float(weight) for name, weight in weights.items() if weight > 0}

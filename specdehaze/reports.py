@@ -29,8 +29,8 @@ from papermill.exceptions import PapermillExecutionError
 from torch import Tensor
 
 from .audio import resample, write_audio
+from .choices import unknown_name
 from .recordings import resource_folder
-from .methods import unknown_name
 from .tables import write_whole
 from .plots import save_figure
 

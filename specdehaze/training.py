@@ -34,6 +34,7 @@ from .augmentation import DEFAULT, Augment, Gain, Pairs, Remix, SwapNoise
 from .batches import CropBatches, TrainingError, TrainingSettings, cosine, hold_folder, normalise_level
 from .cache import CachedPairs
 from .checkpoints import CheckpointError, build, pack, read_checkpoint
+from .choices import choose_device
 from .losses import Loss
 from .tables import write_table
 
@@ -364,11 +365,10 @@ def _trainer(
     settings: TrainingSettings, run: Run, callbacks: list[Callback], *, device: str, logger: str, **machines: Any
 ) -> Trainer:
     "A trainer of Lightning that stays quiet and leaves nothing behind."
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise TrainingError(f"device must be auto, cpu, or where there is a graphics card cuda, not {device!r}")
-    on_gpu = device == "cuda"
+    try:
+        on_gpu = choose_device(device).type == "cuda"
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
     half = ("bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed") if on_gpu else "32-true"
     processes, strategy = machines["devices"] * machines["num_nodes"], machines["strategy"]
     silent = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")

@@ -8,6 +8,7 @@ from source_tree import PACKAGE, imported_packages, imported_siblings, module_no
 # What each module may lean on directly; what those lean on comes with them. "*" is everything above it in this table.
 LEANS_ON = {
     "tables": [],
+    "choices": [],
     "files": [],
     "writing": ["files"],
     "audio": ["writing"],
@@ -31,8 +32,8 @@ LEANS_ON = {
     "networks": ["audio"],
     "spectrogram_unet": ["networks"],
     "hybrid_unet": ["networks", "veil"],
-    "losses": ["audio"],
-    "checkpoints": ["spectrogram_unet", "hybrid_unet", "recordings", "tables"],
+    "losses": ["audio", "choices"],
+    "checkpoints": ["spectrogram_unet", "hybrid_unet", "recordings", "tables", "choices"],
     "batches": ["cache", "augmentation"],
     "training": ["batches", "checkpoints", "losses"],
     "inference": ["checkpoints", "audio"],

@@ -1,0 +1,17 @@
+"What a user chooses by name."
+
+import pytest
+
+from specdehaze.choices import unknown_name
+
+
+@pytest.mark.parametrize(
+    "wanted, known, message",
+    [
+        ("appel", ["apple", "pear"], "no fruit is called 'appel': did you mean 'apple'? known are apple, pear"),
+        ("xyz", ["apple"], "no fruit is called 'xyz': known are apple"),
+        ("xyz", [], "no fruit is called 'xyz': known are none"),
+    ],
+)
+def test_an_unknown_name_is_told_from_the_known(wanted, known, message):
+    assert str(unknown_name("no fruit", wanted, known)) == message
