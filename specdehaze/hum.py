@@ -8,6 +8,7 @@ __all__ = ['LAWS', 'harmonic_amplitudes', 'synthesize_hum', 'Hum', 'notch_hum', 
 # %% ../nbs/03_hum.ipynb #e198e7b7
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy.signal import filtfilt, iircomb, iirnotch, sosfiltfilt, tf2sos
 from torch import Tensor
@@ -43,6 +44,15 @@ def _slow_wave(
     low, high = rates
     return torch.sin(2 * torch.pi * ((low + (high - low) * rate) * seconds + phase))
 
+# %% ../nbs/03_hum.ipynb #ee0b132c
+def _random_walk(
+    seconds: Tensor,  # (samples), time, from 0 on
+    seed: int,  # of the steps
+) -> Tensor:  # (samples), from 0 on, standard deviation 1 after a second
+    "A walk of ten straight steps a second."
+    steps = np.random.default_rng(seed).standard_normal(int(10 * seconds[-1:].sum()) + 2) / 10**0.5
+    return torch.from_numpy(np.interp(10 * seconds.numpy(), np.arange(len(steps) + 1), np.append(0, steps.cumsum())))
+
 # %% ../nbs/03_hum.ipynb #e52a1f40
 def synthesize_hum(
     samples: int,  # length
@@ -52,13 +62,15 @@ def synthesize_hum(
     harmonics: int = 10,  # up to half the sample rate; higher ones are left out
     law: str = "inverse",  # see LAWS
     drift_hz: float = 0.0,  # the fundamental swings by ± this, once in 10 to 50 s
+    wander_hz: float = 0.0,  # and strays by a random walk, with this standard deviation after a second
     modulation: float = 0.0,  # each amplitude swings by ± this share, 0.1 to 0.5 Hz
-    seed: int = 0,  # of phases, swings and drift
+    seed: int = 0,  # of phases, swings, drift and walk
 ) -> tuple[Tensor, Tensor]:  # hum (samples), its strongest line about 1; fundamental (samples), Hz
     "A mains hum whose every part is known; the same seed gives the same hum. Raises ValueError for an unknown law."
     generator = torch.Generator().manual_seed(seed)
     seconds = torch.arange(samples, dtype=torch.float64) / sample_rate
     path = fundamental + drift_hz * _slow_wave(seconds, (0.02, 0.1), generator)
+    path = path + wander_hz * _random_walk(seconds, seed)
     phase = 2 * torch.pi * path.cumsum(0) / sample_rate
     hum = torch.zeros(samples, dtype=torch.float64)
     for order, amplitude in enumerate(harmonic_amplitudes(law, harmonics), start=1):
