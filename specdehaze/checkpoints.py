@@ -37,7 +37,7 @@ PRESETS: dict[str, UNetPreset | HybridPreset] = {
     "hum_unet": UNetPreset(n_fft=2048, hop_length=512, base=12, highest=4000.0, compression=0.3),
     "hybrid_32": HybridPreset(),
     "hybrid_mel": HybridPreset(base=16, mel_bands=80),
-    "hybrid": HybridPreset(base=12, mel_bands=64, levels=4, memory=128),
+    "hybrid": HybridPreset(base=12, mel_bands=64, levels=4, memory=128, detail=0.3),
 }  # shapes of networks by name
 
 # %% ../nbs/24_checkpoints.ipynb #7ea39664

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .haze import mmse_lsa_gain
 from .networks import MULTIPLES, Bands, Look, SpectralNetwork, UNet
 from .veil import estimate_veil
 
@@ -28,6 +29,7 @@ class HybridPreset:
     mel_bands: int = 0  # rows are merged to so many bands; 0: they are not
     levels: int = 5  # of the U-Net
     memory: int = 0  # units of a recurrent layer at the deepest level, in each direction of time; 0: none
+    detail: float = 0.0  # weight of the classical gain through the veil, row by row, 0 to 1; in use, not in training
 
 # %% ../nbs/22_hybrid_unet.ipynb #f960ec0d
 class HybridOutput(NamedTuple):
@@ -74,6 +76,8 @@ class HybridUNet(SpectralNetwork):
         super().__init__(preset)
         if not 1 <= preset.levels <= len(MULTIPLES):
             raise ValueError(f"a U-Net has from 1 to {len(MULTIPLES)} levels, not {preset.levels}")
+        if not 0 <= preset.detail <= 1:
+            raise ValueError(f"detail is a weight from 0 to 1, not {preset.detail}")
         self.bands = Bands(preset.n_fft, preset.sample_rate, mel_bands=preset.mel_bands)
         width, rows = preset.base * MULTIPLES[preset.levels - 1], math.ceil(self.bands.rows / 2 ** (preset.levels - 1))
         deepest = Memory(width, rows, preset.memory) if preset.memory else None
@@ -90,6 +94,16 @@ class HybridUNet(SpectralNetwork):
         rates = {"frame_rate": preset.sample_rate / preset.hop_length, "bin_hertz": preset.sample_rate / preset.n_fft}
         with torch.autocast(power.device.type, enabled=False):
             return self.bands.merge(estimate_veil(power, **rates))
+
+    def refine(
+        self,
+        gain: Tensor,  # (batch, freq, frames), alike within a band
+        power: Tensor,  # (batch, freq, frames), squared magnitude
+        veil: Tensor,  # (batch, freq, frames), noise power
+    ) -> Tensor:  # (batch, freq, frames), the gain that is used
+        "Let rows of a band differ as `haze.mmse_lsa_gain` says, by a weighted geometric mean; not while it learns."
+        detail = 0.0 if self.training else self.preset.detail
+        return gain ** (1 - detail) * mmse_lsa_gain(power, veil) ** detail if detail else gain
 
     def look(
         self,
@@ -108,4 +122,4 @@ class HybridUNet(SpectralNetwork):
         heads = {"mask": mask, "veil": veil * level, "gate": gate}
         with torch.autocast(power.device.type, enabled=False):
             heads = {name: self.bands.spread(head, power) for name, head in heads.items()}
-            return Look(self.bands.spread(gain, power), heads)
+            return Look(self.refine(self.bands.spread(gain, power), power, heads["veil"]), heads)
