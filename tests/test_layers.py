@@ -40,6 +40,7 @@ LEANS_ON = {
     "methods": ["*"],
     "dehazer": ["*"],
     "evaluation": ["*"],
+    "bounds": ["audio", "hum_tracking", "evaluation"],
     "archive": ["*"],
     "plots": ["*"],
     "network_pictures": ["*"],
