@@ -9,10 +9,21 @@ import pytest
 import scipy.signal
 import soxr
 import torch
+import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specdehaze.audio import Stft, from_db, level_db, mel_bank, mel_to_linear, mix_at_snr, resample, to_db
+from specdehaze.audio import (
+    Stft,
+    from_db,
+    griffin_lim,
+    level_db,
+    mel_bank,
+    mel_to_linear,
+    mix_at_snr,
+    resample,
+    to_db,
+)
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -118,6 +129,44 @@ def test_grids_that_lose_samples_are_refused(n_fft, hop_length):
 def test_too_few_frames_are_refused():
     with pytest.raises(ValueError, match="at most 128 samples"):
         Stft().inverse(torch.zeros(257, 2, dtype=torch.complex64), 129)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.99])
+def test_griffin_lim_equals_torchaudio(momentum):
+    "From zero phase, the one that torchaudio can start from, with silence where it pads otherwise."
+    stft, length = Stft(512, 128), 8000 // 128 * 128
+    magnitude = stft.forward(noise(length, dtype=torch.float64)).abs()
+    magnitude[:, :6] = magnitude[:, -6:] = 0
+    options = {"n_fft": 512, "hop_length": 128, "win_length": 512, "power": 1.0, "n_iter": 5, "rand_init": False}
+    window = torch.hann_window(512, dtype=torch.float64)
+    theirs = torchaudio.functional.griffinlim(magnitude, window, momentum=momentum, length=length, **options)
+    ours = griffin_lim(magnitude.to(torch.complex128), length, stft=stft, rounds=5, momentum=momentum)
+    torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(stft=grids(), length=st.integers(1, 2000), seed=st.integers(0, 99))
+def test_no_round_without_momentum_goes_astray(stft, length, seed):
+    "Griffin & Lim 1984: the distance to the wanted magnitude never grows."
+    spectra = stft.forward(noise(2, length, seed=seed, dtype=torch.float64))
+    start = spectra[0].abs() * torch.sgn(spectra[1])
+    sounds = [griffin_lim(start, length, stft=stft, rounds=rounds, momentum=0.0) for rounds in range(4)]
+    weights = torch.full((stft.n_fft // 2 + 1, 1), 2.0, dtype=torch.float64)  # an inner row stands for two
+    weights[0] = weights[-1] = 1
+    distances = [(weights * (stft.forward(s).abs() - start.abs()).square()).sum() for s in sounds]
+    assert all(later <= earlier * (1 + 1e-9) + 1e-12 for earlier, later in zip(distances, distances[1:]))
+
+
+@pytest.mark.parametrize("shape", [(3000,), (2, 3000), (0, 3000), (2, 0)])
+def test_a_spectrum_that_fits_is_left_alone(shape):
+    waveform = noise(*shape)
+    back = griffin_lim(Stft().forward(waveform), shape[-1], stft=Stft(), rounds=3)
+    torch.testing.assert_close(back, waveform, atol=1e-5, rtol=0)
+
+
+def test_frames_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="not those of 5000 samples"):
+        griffin_lim(Stft().forward(noise(3000)), 5000, stft=Stft())
 
 
 def test_axes_are_in_hertz_and_seconds():

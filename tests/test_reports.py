@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -53,6 +54,12 @@ class Page(HTMLParser):
         self.words += data
 
 
+CASE = ("noise", "snr_db", "clip")
+STUDIES = {
+    "phase_study": {"phase_study": ("magnitude", "phase")},
+    "veil_study": {"veil_study": ("method", "grid", "rows", "ruler"), "veil_study_cleaned": ("method",)},
+}  # report -> its tables, and the columns that name what is compared in each
+
 one_run = pytest.mark.xdist_group("smoke")  # its tests go to one worker, so that the run is made once
 
 
@@ -73,6 +80,23 @@ def test_every_other_report_runs_as_well(name, tmp_path, monkeypatch):
     page = run_report(name)
     assert Page(page.read_text(encoding="utf-8")).fetched == []
     assert [path.name for path in tmp_path.iterdir()] == ["_runs"]
+    made = {path.name for path in page.parent.iterdir()}
+    assert {f"{table}.{suffix}" for table in STUDIES.get(name, {}) for suffix in ("csv", "json")} <= made
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_studies_compare_everything_on_the_same_clips(study):
+    "The tables in figures/ are those of full runs, in which each thing that is compared met each clip as often."
+    figures = ROOT / "figures"
+    assert (figures / f"{study}.png").stat().st_size <= 300_000
+    for table, compared in STUDIES[study].items():
+        rows = read_table(figures / f"{table}.csv")
+        settings = json.loads((figures / f"{table}.json").read_text(encoding="utf-8"))
+        assert settings["profile"] == "full" and {"specdehaze", "torch"} <= settings["versions"].keys()
+        assert {row["clip"] for row in rows} == set(settings["clips"])
+        kinds, cases = (Counter(tuple(row[key] for key in keys) for row in rows) for keys in (compared, CASE))
+        assert len(set(kinds.values())) == len(set(cases.values())) == 1
+        assert all(math.isfinite(value) for row in rows for value in row.values() if isinstance(value, float))
 
 
 @one_run
