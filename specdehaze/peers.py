@@ -20,8 +20,9 @@ from torch import Tensor
 
 from . import hum_peers, voice_peers
 from .audio import resample
+from .choices import unknown_name
 from .hum import Hum
-from .methods import Method, unknown_name
+from .methods import Method
 
 # %% ../nbs/33_peers.ipynb #99682130
 PIP, PIP_ALONE, APT = "pip install", "pip install --no-deps", "apt-get install --no-install-recommends"

@@ -44,7 +44,7 @@ LEANS_ON = {
     "archive": ["*"],
     "voice_peers": [],
     "hum_peers": ["hum"],
-    "peers": ["methods", "audio", "hum", "voice_peers", "hum_peers"],
+    "peers": ["methods", "audio", "choices", "hum", "voice_peers", "hum_peers"],
     "plots": ["*"],
     "network_pictures": ["*"],
     "run_pictures": ["*"],
