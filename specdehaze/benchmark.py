@@ -6,7 +6,7 @@
 __all__ = ['SCORES', 'LISTENERS', 'estoi', 'remove_delay', 'score_estimate', 'run_benchmark', 'summarise', 'summary_text', 'Case',
            'Contender', 'Sounds', 'bundled_cases', 'corpus_cases', 'find_contender']
 
-# %% ../nbs/34_benchmark.ipynb #4b168406
+# %% ../nbs/34_benchmark.ipynb #c6454cdf
 import hashlib
 import json
 import secrets
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
 from typing import Any, BinaryIO
@@ -170,7 +171,7 @@ def _hash_of(value: Any) -> str:
     "Hash of what JSON can write."
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
-# %% ../nbs/34_benchmark.ipynb #5e07792e
+# %% ../nbs/34_benchmark.ipynb #95b47b26
 def _describe(
     cases: Sequence[Case], contenders: Sequence[Contender], settings: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def _describe(
     packages = ["specdehaze", "torch", "numpy", "scipy", "pesq", "pystoi", "speechmos", "onnxruntime"]
     packages += [PEERS[name].package for name in kinds if name in PEERS]
     weights = {name: resource_folder("data") / "weights" / f"{name}.safetensors" for name in kinds}
-    code = sorted(Path(__file__).parent.glob("*.py"))
+    code = sorted(Path(str(files("specdehaze"))).glob("*.py"))
     described = dict(settings) | {"contenders": kinds, "cases": len(cases), "cases_hash": _hash_of(known)} | more
     described |= {"missing": [one.name for one in contenders if one.missing]}
     described |= {"weights": {name: content_hash(path) for name, path in weights.items() if path.is_file()}}
