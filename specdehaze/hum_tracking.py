@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SMOOTHING_FRAMES', 'LEAST_VOICE', 'SEARCH_HZ', 'AGILITIES', 'LEAST_GAIN', 'LEAST_CONFIDENCE', 'SHORTEST',
-           'HarmonicBank', 'bystander_power', 'clock_evidence', 'best_path', 'Clock', 'find_clock', 'smooth_trend',
-           'voice_power', 'follow_amplitudes', 'HumTrack', 'fit_hum', 'detect_hum', 'track_hum']
+           'HarmonicBank', 'complete_frames', 'bystander_power', 'clock_evidence', 'best_path', 'Clock', 'find_clock',
+           'smooth_trend', 'voice_power', 'follow_amplitudes', 'HumTrack', 'fit_hum', 'detect_hum', 'track_hum']
 
 # %% ../nbs/04_hum_tracking.ipynb #57bed9c0
 import math
@@ -87,7 +87,7 @@ class HarmonicBank:
         return (fading + rising).flatten(1)[:, :samples]
 
 # %% ../nbs/04_hum_tracking.ipynb #398ddd13
-def _complete_frames(
+def complete_frames(
     bank: HarmonicBank,  # that made the frames
     frames: int,  # of the clip
     samples: int,  # of the clip
@@ -122,7 +122,7 @@ def bystander_power(
     "Power of the voice at each harmonic, heard half-way to its neighbours, where no hum is."
     between = np.append(orders - 0.5, orders[-1] + 0.5)
     power = np.abs(bank.analyze(waveform, phase, between, periods=4)) ** 2
-    power = _hold_ends(power, _complete_frames(bank, len(phase), waveform.shape[-1], 4))
+    power = _hold_ends(power, complete_frames(bank, len(phase), waveform.shape[-1], 4))
     power = uniform_filter1d((power[:, 1:] + power[:, :-1]) / 2, SMOOTHING_FRAMES, mode="nearest")
     floor = LEAST_VOICE * np.median(power, -1, keepdims=True) + 1e-7 * power.mean(-1, keepdims=True) + 1e-16
     return power + floor
@@ -208,7 +208,7 @@ def _search(waveform, sample_rate, centre, harmonics, offsets):
     bank = HarmonicBank(sample_rate, centre)
     orders = np.arange(1.0, max(2, min(harmonics, int(0.48 * sample_rate / centre) - 1) + 1))
     phase = 2 * np.pi * centre * bank.times(waveform.shape[-1])
-    inside = _complete_frames(bank, len(phase), waveform.shape[-1], 2)
+    inside = complete_frames(bank, len(phase), waveform.shape[-1], 2)
     observed = bank.analyze(waveform, phase, orders)[..., inside]
     power = bystander_power(bank, waveform, phase, orders)[..., inside]
     evidence, times = clock_evidence(observed, power, orders, sample_rate / bank.hop_length, offsets)
@@ -264,11 +264,12 @@ def voice_power(
     bystanders: np.ndarray,  # (rows, frames), power
     inside: slice,  # frames whose window is whole
     *,
+    frames: int = SMOOTHING_FRAMES,  # over which the residue is averaged
     belief: float = 2.0,  # how many frames the bystanders count as
 ) -> np.ndarray:  # (rows, frames), power
     "Power of what is not hum: the local mean residue, with the bystanders as prior; broken frames hardly count."
-    local = uniform_filter1d(_hold_ends(residue, inside), SMOOTHING_FRAMES, mode="nearest").clip(0)
-    power = (SMOOTHING_FRAMES * local + belief * bystanders) / (SMOOTHING_FRAMES + belief)
+    local = uniform_filter1d(_hold_ends(residue, inside), frames, mode="nearest").clip(0)
+    power = (frames * local + belief * bystanders) / (frames + belief)
     power = np.maximum(power, LEAST_VOICE * np.median(power, -1, keepdims=True))
     power[:, : inside.start] *= 1e4
     power[:, inside.stop :] *= 1e4
@@ -286,9 +287,10 @@ def follow_amplitudes(
     frame_rate: float,  # frames per second
     *,
     turns: int = 6,  # of smoothing; the agility is chosen at the fourth
+    known: bool = False,  # the bystanders are the power of what is not hum, which is then not estimated
 ) -> tuple[np.ndarray, np.ndarray]:  # (rows, frames), complex amplitudes of the hum; (rows), gain per second
     "Robust smoother: each row's hum under a voice whose power is estimated on the way."
-    noise = voice_power(bystanders, bystanders, inside)
+    noise = bystanders if known else voice_power(bystanders, bystanders, inside)
     power = np.abs((observed / noise).sum(1) / (1 / noise).sum(1)) ** 2 + 1e-16
     without, agility = voice_power(np.abs(observed) ** 2, bystanders, inside), 1e-7
     for turn in range(turns):
@@ -298,7 +300,7 @@ def follow_amplitudes(
             trials = [smooth_trend(observed[chosen], noise[chosen], q * power[chosen])[1].sum() for q in AGILITIES]
             agility = AGILITIES[int(np.argmax(trials))]
         smooth, _ = smooth_trend(observed, noise, agility * power)
-        noise = voice_power(np.abs(observed - smooth) ** 2, bystanders, inside)
+        noise = bystanders if known else voice_power(np.abs(observed - smooth) ** 2, bystanders, inside)
         power = (np.abs(smooth) ** 2).mean(1) + 1e-16
     return smooth, np.log(without / noise).sum(1) / observed.shape[1] * frame_rate
 
@@ -346,7 +348,7 @@ def _follow(low: Tensor, rate: int, clock: Clock, harmonics: int) -> HumTrack | 
     times = bank.times(low.shape[-1])
     phase = clock.phase(times)
     observed, power = bank.analyze(low, phase, orders), bystander_power(bank, low, phase, orders)
-    inside = _complete_frames(bank, len(times), low.shape[-1], 2)
+    inside = complete_frames(bank, len(times), low.shape[-1], 2)
     rows = (channels * len(orders), len(times))
     smooth, gain = follow_amplitudes(observed.reshape(rows), power.reshape(rows), inside, rate / bank.hop_length)
     real = (gain > max(LEAST_GAIN, 2 * LEAST_GAIN / seconds)).reshape(channels, -1)

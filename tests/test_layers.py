@@ -39,6 +39,7 @@ LEANS_ON = {
     "methods": ["*"],
     "dehazer": ["*"],
     "evaluation": ["*"],
+    "bounds": ["audio", "hum_tracking", "evaluation"],
     "archive": ["*"],
     "voice_peers": [],
     "hum_peers": ["hum"],
