@@ -44,6 +44,8 @@ LEANS_ON = {
     "voice_peers": [],
     "hum_peers": ["hum"],
     "peers": ["methods", "audio", "hum", "voice_peers", "hum_peers"],
+    "cases": ["*"],
+    "benchmark": ["*"],
     "plots": ["*"],
     "network_pictures": ["*"],
     "run_pictures": ["*"],
@@ -51,6 +53,7 @@ LEANS_ON = {
     "reports": ["*"],
     "console": [],
     "corpus_commands": ["*"],
+    "evaluate_commands": ["*"],
     "train_command": ["*"],
     "cli": ["*"],
 }
