@@ -181,9 +181,11 @@ def _describe(
     described |= {"versions": {name: _version_of(name) for name in packages}}
     return json.loads(json.dumps(described, default=str))
 
-# %% ../nbs/34_benchmark.ipynb #0b17b522
-def _check(cases: Sequence[Case], contenders: Sequence[Contender]) -> None:
+# %% ../nbs/34_benchmark.ipynb #80661709
+def _check(cases: Sequence[Case], contenders: Sequence[Contender], path: Path) -> None:
     "Raises ValueError for what makes no table."
+    if path.suffix != ".csv":
+        raise ValueError(f"{path}: a table is a .csv file; its settings go beside it as .json")
     names, taken = [one.name for one in contenders], {"method", "split", "delay", "status", "clip", *SCORES}
     if not (cases and names):
         raise ValueError("a benchmark needs at least one case and one contender")
@@ -211,7 +213,7 @@ def _real_time_factors(results: Mapping[int, dict[str, Any]]) -> dict[str, float
     seconds = sum(result["seconds"] for result in results.values())
     return {name: float(f"{sum(r['spent'][name] for r in results.values()) / seconds:.3g}") for name in names}
 
-# %% ../nbs/34_benchmark.ipynb #fa525904
+# %% ../nbs/34_benchmark.ipynb #f990a55d
 def run_benchmark(
     cases: Sequence[Case],  # what is to be cleaned
     contenders: Sequence[str | Contender],  # names as in `list_contenders`, or contenders of your own
@@ -229,7 +231,7 @@ def run_benchmark(
     WorkerError if a worker is killed; whatever a case raises when it is loaded.
     """
     path, chosen = Path(path), [find_contender(o, device=device) if isinstance(o, str) else o for o in contenders]
-    _check(cases, chosen)
+    _check(cases, chosen, path)
     there, missing = [o for o in chosen if not o.missing], [o.name for o in chosen if o.missing]
     described = _describe(cases, chosen, settings or {}, listeners=listeners, device=str(choose_device(device)))
     begun = path.with_name(f"{path.name}.part")
