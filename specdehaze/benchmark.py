@@ -102,13 +102,13 @@ def _meet(case: Case, *, contenders: Sequence[Contender], listeners: bool, run: 
         rows.append(row | {"status": status, "clip": case.name} | case.labels)
     return {"rows": rows, "spent": spent, "seconds": len(sounds.clean) / case.sample_rate}
 
-# %% ../nbs/34_benchmark.ipynb #7dd61600
+# %% ../nbs/34_benchmark.ipynb #c486e36c
 def _check_same(path: str, there: dict[str, Any], settings: dict[str, Any]) -> None:
     "Raises ValueError, with what differs, if a file was begun with other settings."
     for key in dict.fromkeys((*settings, *there)):
-        if there.get(key) != settings.get(key):
-            was, now = (str(one.get(key))[:200] for one in (there, settings))
-            differs = f"{key} was {was} there, and is {now} now"
+        was, now = (json.dumps(one.get(key)) for one in (there, settings))
+        if was != now:  # order counts, too: that of the contenders is the order of the rows
+            differs = f"{key} was {was[:200]} there, and is {now[:200]} now"
             raise ValueError(f"{path}: begun as another benchmark ({differs}); delete it, or name another table")
 
 # %% ../nbs/34_benchmark.ipynb #3fcd7240
