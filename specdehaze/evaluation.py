@@ -342,7 +342,7 @@ def _rise(method: Callable[[Tensor, int], Tensor], samples: np.ndarray, sample_r
         method(waveform, sample_rate)
     return (_peak() - before) / 1e6
 
-# %% ../nbs/31_evaluation.ipynb #578c2f1f
+# %% ../nbs/31_evaluation.ipynb #b204bd05
 def measure_memory(
     method: Callable[[Tensor, int], Tensor],  # takes a waveform and its sample rate
     waveform: Tensor,  # (..., samples)
@@ -354,7 +354,7 @@ def measure_memory(
     """
     if not Path("/proc/self/clear_refs").exists():
         raise OSError("peak memory is read from /proc, which only Linux has: measure there")
-    samples = np.array(torch.as_tensor(waveform).detach().cpu())
+    samples = torch.as_tensor(waveform).detach().cpu().numpy()
     with ProcessPoolExecutor(1) as pool:
         try:
             return pool.submit(_rise, method, samples, sample_rate).result()

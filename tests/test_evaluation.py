@@ -1,6 +1,7 @@
 "Scores against hand computations and other libraries, and the scores that broken estimates deserve."
 
 import math
+import os
 from functools import partial
 from types import SimpleNamespace
 
@@ -12,27 +13,30 @@ from hypothesis import strategies as st
 
 from specdehaze.audio import Stft, mix_at_snr, resample
 from specdehaze.evaluation import (
+    constant_delay,
     dnsmos,
+    estoi,
     evaluate_alone,
     evaluate_pair,
     hum_line_level_db,
     log_spectral_distance,
     mean_interval,
+    measure_memory,
     measure_speed,
-    oracle_phase_sensitive_mask,
-    oracle_ratio_mask,
     pause_level_db,
     pause_spectrum,
     pesq_wb,
     psnr,
+    remove_delay,
     si_sdr,
     stoi,
 )
 from specdehaze.files import read_audio
 from specdehaze.recordings import resource_folder
+from specdehaze.workers import WorkerError
 
 RATE = 16000
-LISTENERS = [partial(pesq_wb, sample_rate=RATE), partial(stoi, sample_rate=RATE)]
+LISTENERS = [partial(score, sample_rate=RATE) for score in (pesq_wb, stoi, estoi)]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,17 @@ def random_pair(seed: int, samples: int = 500) -> tuple[torch.Tensor, torch.Tens
 def test_si_sdr_by_hand(estimate, power_ratio):
     expected = 10 * math.log10(power_ratio)
     assert si_sdr(torch.tensor(estimate), torch.tensor([5.0, 0.0])) == pytest.approx(expected, abs=1e-9)
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=20, deadline=None)
+def test_si_sdr_by_its_definition(seed):
+    estimate, reference = (one.tolist() for one in random_pair(seed, 50))
+    alpha = sum(e * r for e, r in zip(estimate, reference)) / sum(r * r for r in reference)
+    target = sum((alpha * r) ** 2 for r in reference)
+    error = sum((alpha * r - e) ** 2 for e, r in zip(estimate, reference))
+    ours = si_sdr(np.array(estimate), np.array(reference))
+    assert ours == pytest.approx(10 * math.log10(target / error), abs=1e-9)
 
 
 @given(st.integers(0, 2**31), st.floats(-3, 3))
@@ -135,12 +150,14 @@ def test_silent_references_have_no_score(voice):
 @pytest.mark.filterwarnings("ignore:Not enough STFT frames:RuntimeWarning")
 def test_clips_too_short_for_a_listener(voice):
     clip = voice[:, 8000:10000]
-    for score in (pesq_wb, stoi):
+    for score in (pesq_wb, stoi, estoi):
         with pytest.raises(ValueError, match="second|0.4 s"):
             score(clip, clip, RATE)
     mostly_silent = torch.cat([clip, torch.zeros(1, 30000)], -1)
-    with pytest.raises(ValueError, match=r"0.4 s"):
-        stoi(mostly_silent, mostly_silent, RATE)
+    for score in (stoi, estoi):
+        for estimate in (mostly_silent, torch.zeros_like(mostly_silent)):
+            with pytest.raises(ValueError, match=r"0.4 s"):
+                score(estimate, mostly_silent, RATE)
 
 
 def test_arrays_are_welcome(voice, noisy):
@@ -185,6 +202,24 @@ def test_listeners_on_broken_estimates(voice, noisy):
     assert stoi(voice / 2, voice, RATE) > 0.999
 
 
+def test_estoi_is_the_same_twice_and_leaves_the_dice_alone(voice, noisy):
+    half = noisy.clone()
+    half[:, : 2 * RATE] = 0  # here only the noise that pystoi adds is left to compare with
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    assert estoi(half, voice, RATE) == estoi(half, voice, RATE) < estoi(noisy, voice, RATE)
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+    assert estoi(voice, voice, RATE) == pytest.approx(1, abs=1e-6) and estoi(torch.zeros_like(voice), voice, RATE) == 0
+
+
+def test_estoi_is_that_of_the_package(voice, noisy):
+    from pystoi import stoi as package
+
+    expected = package(voice[0].numpy(), noisy[0].numpy(), RATE, extended=True)
+    assert estoi(noisy, voice, RATE) == pytest.approx(expected, abs=1e-6)
+    both = estoi(torch.cat([noisy, torch.zeros_like(noisy)]), torch.cat([voice, voice]), RATE)
+    assert both == pytest.approx(expected / 2, abs=1e-6)
+
+
 def test_listeners_resample(voice, noisy):
     fast = [resample(clip, RATE, 44100) for clip in (noisy, voice)]
     assert pesq_wb(*fast, 44100) == pytest.approx(pesq_wb(noisy, voice, RATE), abs=0.05)
@@ -200,34 +235,116 @@ def test_dnsmos_hears_noise_and_passes_full_scale(voice, noisy):
     assert dnsmos(3 * loud, RATE)["overall"] == pytest.approx(clean["overall"], abs=1e-3)
 
 
-# oracles
+# delays
 
 
-@given(st.integers(0, 2**31), st.sampled_from([0, 5, 10, 15]), st.integers(700, 5000))
-@settings(max_examples=15, deadline=None)
-def test_oracles_beat_the_noise_and_keep_the_length(seed, snr_db, samples):
+@given(st.integers(0, 2**31), st.integers(-1600, 1600), st.sampled_from([-2.0, -0.01, 0.01, 50.0]))
+@settings(max_examples=25, deadline=None)
+def test_a_delay_is_found_in_noise_at_any_gain_and_polarity(seed, delay, gain):
     generator = torch.Generator().manual_seed(seed)
-    clean = torch.randn(samples, generator=generator).cumsum(0)
-    noisy, _ = mix_at_snr(clean, torch.randn(samples, generator=generator), float(snr_db))
-    ratio, phase_sensitive = oracle_ratio_mask(clean, noisy), oracle_phase_sensitive_mask(clean, noisy)
-    assert ratio.shape == phase_sensitive.shape == clean.shape
-    assert si_sdr(noisy, clean) < si_sdr(ratio, clean) < si_sdr(phase_sensitive, clean) + 0.3
+    reference = torch.randn(2, 8000, generator=generator)
+    late = gain * remove_delay(reference + 2 * torch.randn(2, 8000, generator=generator), -delay)
+    assert constant_delay(late, reference, RATE) == delay
 
 
-def test_oracles_leave_clean_clean_and_silence_silent(voice):
-    for oracle in (oracle_ratio_mask, oracle_phase_sensitive_mask):
-        torch.testing.assert_close(oracle(voice, voice), voice, atol=1e-5, rtol=0)
-        assert not oracle(torch.zeros_like(voice), voice).any()
-        assert not oracle(torch.zeros_like(voice), torch.zeros_like(voice)).any()
+@pytest.mark.parametrize("snr_db", [-5.0, 0.0, 5.0])
+def test_an_estimate_in_time_has_no_delay(voice, snr_db):
+    for name in ("rain", "wind", "furnace"):
+        noise = read_audio(resource_folder("data") / f"noise/{name}.flac", frames=voice.shape[-1])[0]
+        noise = torch.nn.functional.pad(noise, (0, voice.shape[-1] - noise.shape[-1]))
+        assert constant_delay(mix_at_snr(voice, noise, snr_db)[0], voice, RATE) == 0
 
 
-def test_phase_sensitive_mask_is_the_best_mask_in_each_bin(voice, noisy):
-    stft = Stft(1024, 256)
-    clean, mixed = stft.forward(voice), stft.forward(noisy)
-    grid = torch.linspace(0, 1, 201)[:, None, None]
-    best = (grid * mixed - clean).abs().square().argmin(0) / 200
-    theirs = stft.inverse(best * mixed[0], voice.shape[-1])
-    assert si_sdr(oracle_phase_sensitive_mask(voice, noisy), voice) == pytest.approx(si_sdr(theirs, voice), abs=0.01)
+def test_the_lag_that_is_found_has_the_best_si_sdr(voice, noisy):
+    late = remove_delay(noisy, -37)
+    scores = {lag: si_sdr(remove_delay(late, lag), voice) for lag in range(25, 50)}
+    assert max(scores, key=scores.get) == constant_delay(late, voice, RATE) == 37
+
+
+def test_no_delay_is_looked_for_past_a_tenth_of_a_second(voice):
+    assert constant_delay(voice.roll(1600, -1), voice, RATE) == 1600
+    assert abs(constant_delay(voice.roll(4000, -1), voice, RATE)) <= 1600
+
+
+def test_short_and_silent_clips_have_a_delay_too():
+    assert constant_delay(torch.zeros(100), torch.ones(100), RATE) == 0
+    assert constant_delay(torch.tensor([0.0, 0.0, 1.0]), torch.tensor([1.0, 0.0, 0.0]), RATE) == 2
+    assert constant_delay(torch.ones(1), torch.ones(1), RATE) == 0
+
+
+@given(st.integers(-12, 12))
+def test_removing_a_delay_by_hand(samples):
+    clip = list(range(1, 11))
+    moved = [clip[i + samples] if 0 <= i + samples < 10 else 0 for i in range(10)]
+    assert remove_delay(torch.tensor(clip), samples).tolist() == moved
+
+
+# methods broken on purpose: what each is worth
+
+
+def broken(kind, estimate):
+    "An estimate as a method would give it that has one thing wrong."
+    wrong = {
+        "late": lambda: remove_delay(estimate, -160),
+        "upside down": lambda: -estimate,
+        "quiet": lambda: 0.1 * estimate,
+        "silent": lambda: torch.zeros_like(estimate),
+        "not a number": lambda: estimate.index_fill(-1, torch.tensor(99), math.nan),
+    }
+    return wrong[kind]()
+
+
+@pytest.fixture(scope="module")
+def good(voice, noisy):
+    return voice + 0.1 * (noisy - voice)
+
+
+def test_a_late_method_loses_all_until_its_delay_is_removed(voice, good):
+    voice, good = (torch.nn.functional.pad(clip, (0, 200)) for clip in (voice, good))  # a pause: nothing is cut off
+    late = broken("late", good)
+    assert si_sdr(late, voice) < 0 < 20 < si_sdr(good, voice)
+    delay = constant_delay(late, voice, RATE)
+    assert delay == 160
+    assert si_sdr(remove_delay(late, delay), voice) == pytest.approx(si_sdr(good, voice), abs=1e-6)
+    assert stoi(remove_delay(late, delay), voice, RATE) == pytest.approx(stoi(good, voice, RATE), abs=0.005)
+
+
+def test_polarity_is_forgiven_by_si_sdr_and_not_by_psnr(voice, good):
+    "The scale may be negative, and only its square counts; PSNR compares samples as they are."
+    flipped = broken("upside down", good)
+    assert si_sdr(flipped, voice) == pytest.approx(si_sdr(good, voice), abs=1e-9)
+    assert log_spectral_distance(flipped, voice) == pytest.approx(log_spectral_distance(good, voice))
+    assert psnr(flipped, voice) < psnr(good, voice) - 20
+    assert constant_delay(flipped, voice, RATE) == 0
+
+
+def test_a_gain_is_forgiven_by_si_sdr_and_not_by_psnr(voice, good):
+    quiet = broken("quiet", good)
+    assert si_sdr(quiet, voice) == pytest.approx(si_sdr(good, voice), abs=1e-4)
+    assert psnr(quiet, voice) < psnr(good, voice) - 15
+    assert log_spectral_distance(quiet, voice) > log_spectral_distance(good, voice) + 2
+
+
+def test_silence_has_the_worst_scores_there_are(voice, noisy, good):
+    silent = broken("silent", good)
+    row = evaluate_pair(silent, voice, noisy, RATE)
+    assert (row["si_sdr"], row["si_sdr_improvement"]) == (-math.inf, -math.inf)
+    assert (row["pesq_wb"], row["stoi"], row["estoi"]) == (1.0, 0.0, 0.0)
+    assert row["psnr"] == pytest.approx(-10 * math.log10(float(voice.double().square().mean()) + 1e-8))
+    others = evaluate_pair(good, voice, noisy, RATE)
+    heard = {"pesq_wb", "stoi", "estoi", "dnsmos_overall", "dnsmos_signal", "dnsmos_background", "dnsmos_p808"}
+    assert set(row) == heard | {"si_sdr", "si_sdr_improvement", "psnr", "log_spectral_distance"}
+    assert row["log_spectral_distance"] > others["log_spectral_distance"] + 10
+    assert all(row[name] < others[name] for name in row if name != "log_spectral_distance")
+
+
+def test_not_a_number_is_an_error_and_never_a_score(voice, noisy, good):
+    wrong = broken("not a number", good)
+    for listeners in (True, False):
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            evaluate_pair(wrong, voice, noisy, RATE, listeners=listeners)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        constant_delay(wrong, voice, RATE)
 
 
 # pauses and hum
@@ -322,6 +439,25 @@ def test_speed_counts_the_best_call_on_one_thread():
     with pytest.raises(RuntimeError):
         measure_speed(broken, torch.zeros(RATE), RATE)
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="reads /proc")
+def test_memory_is_that_of_the_call():
+    "Fifty million bytes are needed for a moment, and count; what the caller holds does not."
+    ballast = torch.ones(30_000_000)
+    hungry = measure_memory(lambda clip, rate: torch.ones(12_500_000).sum(), torch.zeros(RATE), RATE)
+    assert 48 < hungry < 65 and len(ballast)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="reads /proc")
+def test_memory_of_methods_that_fail():
+    def refuses(waveform, sample_rate):
+        raise KeyError("no such weights")
+
+    with pytest.raises(KeyError, match="no such weights"):
+        measure_memory(refuses, torch.zeros(RATE), RATE)
+    with pytest.raises(WorkerError, match="memory ran out"):
+        measure_memory(lambda clip, rate: os._exit(1), torch.zeros(RATE), RATE)
 
 
 def test_mean_interval():
