@@ -194,15 +194,16 @@ def dnsmos(
 ) -> dict[str, float]:  # overall, signal, background and p808, each 1 to 5
     """Predicted opinion scores without a reference (Reddy et al. 2022, by the package `speechmos`), mean over channels.
 
-    A clip that passes full scale is scaled back to it, since the network was trained on none.
+    A clip that passes full scale is scaled back to it, since the network was trained on none. A silent one gets 1.
     """
     from speechmos import dnsmos as listener
 
     (clips,) = checked(waveform)
     clips = resample(clips, sample_rate, 16000)
     clips = clips / clips.abs().amax(-1, keepdim=True).clamp_min(1.0)
-    votes = [listener.run(clip.numpy(), 16000) for clip in clips]
     names = {"overall": "ovrl_mos", "signal": "sig_mos", "background": "bak_mos", "p808": "p808_mos"}
+    worst = dict.fromkeys(names.values(), 1.0)
+    votes = [listener.run(clip.numpy(), 16000) if clip.any() else worst for clip in clips]
     return {name: float(np.mean([vote[key] for vote in votes])) for name, key in names.items()}
 
 # %% ../nbs/31_evaluation.ipynb #370c2ded
