@@ -6,12 +6,14 @@
 __all__ = ['SCORES', 'LISTENERS', 'score_estimate', 'run_benchmark', 'summarise', 'summary_text', 'Case', 'Contender', 'Sounds',
            'bundled_cases', 'corpus_cases', 'find_contender', 'list_contenders']
 
-# %% ../nbs/34_benchmark.ipynb #c6454cdf
+# %% ../nbs/34_benchmark.ipynb #3d6bcbcf
 import hashlib
 import json
 import secrets
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -43,13 +45,6 @@ SCORES = {
 }  # every score, and how many digits of it mean something
 LISTENERS = tuple(SCORES)[4:]
 
-# %% ../nbs/34_benchmark.ipynb #c50ed672
-def _votes(estimate: Tensor, sample_rate: int) -> dict[str, float]:
-    "The four opinions of DNSMOS; of silence, the worst."
-    if not estimate.any():
-        return dict.fromkeys(("overall", "signal", "background", "p808"), 1.0)
-    return dnsmos(estimate, sample_rate)
-
 # %% ../nbs/34_benchmark.ipynb #6a5330d8
 def _or_empty(function: Callable[..., float], *given: Any) -> float | str:
     "A score, or an empty text where it is not defined."
@@ -58,7 +53,7 @@ def _or_empty(function: Callable[..., float], *given: Any) -> float | str:
     except ValueError:
         return ""
 
-# %% ../nbs/34_benchmark.ipynb #d35b7192
+# %% ../nbs/34_benchmark.ipynb #b9a766b0
 def score_estimate(
     estimate: Tensor,  # (samples), its delay taken out
     sounds: Sounds,  # what it was made from
@@ -75,7 +70,7 @@ def score_estimate(
     if listeners:
         against_clean = {"pesq_wb": pesq_wb, "stoi": stoi, "estoi": estoi}
         row |= {name: _or_empty(score, *at_rate) for name, score in against_clean.items()}
-        row |= {f"dnsmos_{name}": vote for name, vote in _votes(estimate, sample_rate).items()}
+        row |= {f"dnsmos_{name}": vote for name, vote in dnsmos(estimate, sample_rate).items()}
     return row
 
 # %% ../nbs/34_benchmark.ipynb #fbd47faa
@@ -150,13 +145,15 @@ def _take_over(file: BinaryIO, settings: dict[str, Any]) -> dict[int, dict[str, 
         _add_line(file, settings)
     return results
 
-# %% ../nbs/34_benchmark.ipynb #9982e7e1
+# %% ../nbs/34_benchmark.ipynb #69a02230
 def _version_of(package: str) -> str | None:
-    "What is installed; None for a program that is no Python package, or not there."
-    try:
+    "What is installed: of a package, or of a program, by what it says of itself. None if it is not there."
+    with suppress(PackageNotFoundError):
         return version(package)
-    except PackageNotFoundError:
+    if shutil.which(package) is None:
         return None
+    said = subprocess.run([package, "--version"], capture_output=True, text=True, check=False)
+    return (said.stdout + said.stderr).partition("\n")[0][:40].strip()
 
 # %% ../nbs/34_benchmark.ipynb #b7e8dc5d
 def _hash_of(value: Any) -> str:
