@@ -70,7 +70,7 @@ def list_peers() -> list[Peer]:  # in the order they were registered
 class PeerError(ValueError):
     "A peer that is not installed; the message says how to install it."
 
-# %% ../nbs/33_peers.ipynb #5087c7f6
+# %% ../nbs/33_peers.ipynb #4cbf7c70
 def clean_by_peer(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -89,7 +89,7 @@ def clean_by_peer(
         raise ValueError(f"{name} has to be told the hum: give it a Hum, not {state!r}")
     if not waveform.numel() or (peer.told and not state.present):
         return waveform.clone()
-    rate = peer.native_rate or sample_rate
+    rate = peer.native_rate or int(sample_rate)
     told = (state,) if peer.told else ()
     peaks = waveform.abs().amax(-1, keepdim=True).clamp_min(1e-12)
     channels = resample((waveform / (2 * peaks)).detach().cpu().float(), sample_rate, rate).numpy()

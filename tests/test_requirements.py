@@ -51,8 +51,9 @@ def module_imports(*, top_level_only: bool = False, without: set[str] = frozense
 
 
 def notebook_imports(folder: str = "") -> set[str]:
+    "What notebooks import besides the cells that they export, which are the modules."
     paths = [path for path in all_notebooks() if folder in path.parts or not folder]
-    cells = [cell for path in paths for cell in read_notebook(path) if cell.kind == "code"]
+    cells = [cell for path in paths for cell in read_notebook(path) if cell.kind == "code" and not cell.exported]
     return distributions(set().union(*(imported_packages(cell.tree) for cell in cells)))
 
 
