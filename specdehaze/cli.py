@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 
 from .console import StoppableCommands, consoles, fail, progress_bar
 from .corpus_commands import corpus_app, preprocess
+from .evaluate_commands import evaluate, plot
 from .train_command import train
 
 # %% ../nbs/45_cli.ipynb #ae599a37
@@ -53,6 +54,8 @@ def _main(
 app.add_typer(corpus_app, name="corpus")
 app.command()(preprocess)
 app.command()(train)
+app.command()(evaluate)
+app.command()(plot)
 
 # %% ../nbs/45_cli.ipynb #401ae1c0
 def _summary() -> Table:

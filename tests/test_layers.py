@@ -45,6 +45,8 @@ LEANS_ON = {
     "voice_peers": [],
     "hum_peers": ["hum"],
     "peers": ["methods", "audio", "choices", "hum", "voice_peers", "hum_peers"],
+    "cases": ["*"],
+    "benchmark": ["*"],
     "plots": ["*"],
     "network_pictures": ["*"],
     "run_pictures": ["*"],
@@ -52,6 +54,7 @@ LEANS_ON = {
     "reports": ["*"],
     "console": [],
     "corpus_commands": ["*"],
+    "evaluate_commands": ["*"],
     "train_command": ["*"],
     "cli": ["*"],
 }
