@@ -43,6 +43,8 @@ LEANS_ON = {
     "plots": ["*"],
     "network_pictures": ["*"],
     "run_pictures": ["*"],
+    "figures": ["*"],
+    "players": ["*"],
     "widgets": ["*"],
     "reports": ["*"],
     "console": [],
