@@ -173,7 +173,7 @@ document.addEventListener("keydown", event => {
 # %% ../nbs/41_players.ipynb #52ed5677
 SWITCH_SCRIPT = f"(() => {{\n{_ENGINE}{_ROW}{_CONTROLS}}})();"
 
-# %% ../nbs/41_players.ipynb #0f063e04
+# %% ../nbs/41_players.ipynb #94d592f6
 SWITCH_STYLE = """
 .comparison { margin: 1rem 0 2.5rem; }
 .stage { position: relative; } .stage img { display: block; }
@@ -183,7 +183,8 @@ SWITCH_STYLE = """
 .transport { display: none; align-items: center; gap: .8rem; margin-top: .6rem; }
 .ready .transport { display: flex; } .transport input { flex: 1; } .ready .player { display: none; }
 .comparison button { font: inherit; min-width: 4rem; padding: .15rem .6rem; cursor: pointer; }
-.comparison th button { width: 100%; text-align: left; } .comparison kbd { opacity: .55; margin-right: .6em; }
+.comparison th button { width: 100%; text-align: left; } .comparison td, .comparison th { vertical-align: middle; }
+.comparison kbd { opacity: .55; margin-right: .6em; }
 .comparison tr.heard { background: #fbe9dc; } .comparison tbody th { border-bottom: 1px solid #ddd; }
 """
 
