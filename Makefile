@@ -47,8 +47,9 @@ export: install ## notebooks into package and README.md, and clean the notebooks
 lint: install ## ruff over notebooks, package and tests
 	"$(bin)/ruff" check --quiet .
 
-figures: report ## measure and draw what README.md shows anew, and write README.md
-	$(MAKE) export
+figures: install ## draw the pictures in figures/ anew from the tables there, and write README.md
+	"$(bin)/python" figures/make_figures.py
+	"$(bin)/python" tests/readme.py
 
 lab: install ## open the notebooks in JupyterLab
 	"$(bin)/jupyter" lab --notebook-dir nbs

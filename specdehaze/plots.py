@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STYLE', 'styled_figure', 'draw_spectrogram', 'draw_mask', 'plot_spectrograms', 'plot_layers', 'plot_hum_lines',
-           'plot_scores', 'plot_distributions', 'save_figure']
+           'plot_scores', 'plot_distributions', 'plot_intervals', 'save_figure']
 
 # %% ../nbs/40_plots.ipynb #0f43fb0b
 import io
@@ -155,7 +155,7 @@ def plot_spectrograms(
             drawn = draw_spectrogram(ax, magnitude, **scale)
             ax.set(title=title, ylabel=ax.get_ylabel() if index % columns == 0 else "")
             ax.set_xlabel("Time (s)" if index + columns >= len(magnitudes) else "")
-        figure.colorbar(drawn, ax=axes, label="Level (dB re maximum)", aspect=12 * rows)
+        figure.colorbar(drawn, ax=axes, label="Level (dB re maximum)", aspect=12 * rows, pad=0.015)
     return figure
 
 # %% ../nbs/40_plots.ipynb #11559f84
@@ -242,7 +242,8 @@ def plot_scores(
         label = "SI-SDR (dB)" if metric == "si_sdr" else metric.replace("_", " ")
         ax.set(xlabel="Input SNR (dB)", ylabel=label, xticks=sorted({row["snr_db"] for row in rows}))
         ax.grid(axis="y")
-        figure.legend(loc="outside right upper")
+        lines = sorted(ax.lines, key=lambda line: -line.get_ydata()[-1])
+        figure.legend(handles=lines, loc="outside right upper")
     return figure
 
 # %% ../nbs/40_plots.ipynb #01e72e5b
@@ -263,6 +264,41 @@ def plot_distributions(
                 ax.hist(values, weights=[100 / max(len(values), 1)] * len(values), **style, **edges)
             ax.set(xlabel=label, ylabel="Share (%)" if ax is axes[0, 0] else "")
         axes[0, 0].legend(loc="best")
+    return figure
+
+# %% ../nbs/40_plots.ipynb #28474271
+def _draw_intervals(
+    ax: Axes, intervals: Mapping[str, tuple[float, float, float]], bounds: Sequence[str], zero: float | None
+) -> None:
+    "A dot with its interval for each name, from top to bottom."
+    for place, (name, (mean, low, high)) in enumerate(intervals.items()):
+        unclear = zero is not None and low <= zero <= high
+        style = {"color": "0.45", "marker": "D"} if name in bounds else {"color": "C0", "marker": "o"}
+        ax.plot([low, high], [place, place], color=style["color"], label="_interval")
+        ax.plot(mean, place, ms=5, mfc="white" if unclear else style["color"], label=name, **style)
+    if zero is not None:
+        ax.axvline(zero, color="0.5", lw=0.8, zorder=1, label="_zero")
+    ax.grid(axis="both")
+    ax.tick_params(left=False)
+
+# %% ../nbs/40_plots.ipynb #10f53c67
+def plot_intervals(
+    panels: Mapping[str, Mapping[str, tuple[float, float, float]]],  # axis label -> name -> mean, low end, high end
+    *,
+    bounds: Sequence[str] = (),  # names of what is a limit, drawn grey
+    zero: float | None = None,  # where differences begin: dots whose interval holds it are hollow
+) -> Figure:  # panels side by side, each with the names of the first panel from top to bottom
+    "Means with their intervals. Raises ValueError for no panels, and for panels with other names than the first."
+    names = list(next(iter(panels.values()), {}))
+    if not names or any(list(intervals) != names for intervals in panels.values()):
+        raise ValueError("intervals to plot need names, and the same ones in every panel")
+    size = (1.4 + 2.4 * len(panels), 0.7 + 0.21 * len(names))
+    with styled_figure(1, len(panels), size=size, squeeze=False, sharey=True) as (figure, axes):
+        for ax, (label, intervals) in zip(axes.flat, panels.items()):
+            _draw_intervals(ax, intervals, bounds, zero)
+            ax.set(xlabel=label)
+        axes[0, 0].set_yticks(range(len(names)), names)
+        axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
     return figure
 
 # %% ../nbs/40_plots.ipynb #54cdca1f

@@ -38,20 +38,28 @@ class Page(HTMLParser):
 
     def __init__(self, text: str):
         super().__init__()
-        self.embedded, self.fetched, self.links, self.words = [], [], [], ""
+        self.embedded, self.fetched, self.links, self.words, self.script, self.inside = [], [], [], "", "", ""
         self.feed(text)
         self.fetched += [found for found in re.findall(r"@import|url\([^)]*\)", text) if "data:" not in found]
+        asking = r"fetch\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|import\b|new Image|\w+://|\.src ="
+        self.fetched += re.findall(asking, self.script)
 
     def handle_starttag(self, tag, attributes):
+        self.inside = tag
         for key, value in attributes:
             if key in ("src", "srcset", "data", "poster") or (tag == "link" and key == "href"):
                 (self.embedded if value.startswith("data:") else self.fetched).append(value)
             elif key == "href":
                 self.links.append(value)
-        self.fetched += ["a script"] * (tag == "script")
 
     def handle_data(self, data):
-        self.words += data
+        if self.inside == "script":
+            self.script += data
+        else:
+            self.words += data
+
+    def handle_endtag(self, tag):
+        self.inside = ""
 
 
 CASE = ("noise", "snr_db", "clip")
