@@ -51,6 +51,7 @@ LEANS_ON = {
     "plots": ["*"],
     "network_pictures": ["*"],
     "run_pictures": ["*"],
+    "study_figures": ["*"],
     "figures": ["*"],
     "players": ["*"],
     "widgets": ["*"],
