@@ -26,10 +26,9 @@ from torch import Tensor
 # %% ../nbs/34_benchmark.ipynb #d73f4108
 from .cases import Case, Contender, Sounds, attempt, bundled_cases, calibrate_delay, content_hash
 from .cases import corpus_cases, find_contender, list_contenders
-from .dehazer import choose_device
+from .choices import choose_device, unknown_name
 from .evaluation import dnsmos, estoi, log_spectral_distance, mean_interval, pesq_wb, psnr, si_sdr
 from .evaluation import stoi
-from .methods import unknown_name
 from .peers import PEERS
 from .recordings import resource_folder
 from .tables import read_table, write_table

@@ -21,7 +21,7 @@ from torch import Tensor
 from .audio import Stft, read_audio
 from .dehazer import Dehazer
 from .evaluation import mean_interval
-from .methods import unknown_name
+from .choices import unknown_name
 from specdehaze.plots import (
     draw_spectrogram,
     plot_distributions,
