@@ -58,7 +58,8 @@ def material(corpus: Corpus) -> dict:
 def scores(name: str, table: str, group: str) -> list[str]:
     "Lines of means over the test clips, one for each method."
     path = ROOT / "figures" / f"{table}.csv"
-    rows = [row for row in read_table(path) if row["status"] == "" and row["clip"][:3] in VOICES] if path.exists() else []
+    rows = read_table(path) if path.exists() else []
+    rows = [row for row in rows if row["status"] == "" and row["clip"][:3] in VOICES]
     if name not in {row["method"] for row in rows}:
         return []
     columns = [key for key in DIGITS if key in rows[0]]
