@@ -26,10 +26,10 @@ from torch import Tensor
 # %% ../nbs/34_benchmark.ipynb #d73f4108
 from .cases import Case, Contender, Sounds, attempt, bundled_cases, calibrate_delay, content_hash
 from .cases import corpus_cases, find_contender, list_contenders
-from .dehazer import choose_device
-from .evaluation import dnsmos, estoi, log_spectral_distance, mean_interval, pesq_wb, psnr, si_sdr
-from .evaluation import stoi
-from .methods import unknown_name
+from .choices import choose_device, unknown_name
+from .evaluation import dnsmos, estoi, hum_line_level_db, log_spectral_distance, mean_interval
+from .evaluation import pause_level_db, pesq_wb, psnr, si_sdr, stoi
+from .hum import Hum
 from .peers import PEERS
 from .recordings import resource_folder
 from .tables import read_table, write_table
@@ -39,11 +39,11 @@ _all_ = ["Case", "Contender", "Sounds", "bundled_cases", "corpus_cases", "find_c
 
 # %% ../nbs/34_benchmark.ipynb #1ee9652f
 SCORES = {
-    "si_sdr": 1, "psnr": 1, "si_sdr_improvement": 1, "log_spectral_distance": 1,
+    "si_sdr": 1, "psnr": 1, "si_sdr_improvement": 1, "log_spectral_distance": 1, "pause_level": 1, "hum_attenuation": 1,
     "pesq_wb": 2, "stoi": 3, "estoi": 3,
     "dnsmos_overall": 2, "dnsmos_signal": 2, "dnsmos_background": 2, "dnsmos_p808": 2,
 }  # every score, and how many digits of it mean something
-LISTENERS = tuple(SCORES)[4:]
+LISTENERS = tuple(SCORES)[6:]
 
 # %% ../nbs/34_benchmark.ipynb #6a5330d8
 def _or_empty(function: Callable[..., float], *given: Any) -> float | str:
@@ -53,12 +53,22 @@ def _or_empty(function: Callable[..., float], *given: Any) -> float | str:
     except ValueError:
         return ""
 
+# %% ../nbs/34_benchmark.ipynb #561f438c
+def _hum_attenuation(estimate: Tensor, sounds: Sounds, sample_rate: int, hum: Hum) -> float:
+    "By how much the lines of a hum fell in the pauses of the clean sound, dB."
+    levels = [
+        hum_line_level_db(sound, sample_rate, hum.fundamental, hum.harmonics, like=sounds.clean)
+        for sound in (sounds.noisy, estimate)
+    ]
+    return levels[0] - levels[1]
+
 # %% ../nbs/34_benchmark.ipynb #b9a766b0
 def score_estimate(
     estimate: Tensor,  # (samples), its delay taken out
     sounds: Sounds,  # what it was made from
     sample_rate: int,  # Hz
     *,
+    hum: Hum | None = None,  # that lies over the sound, if it is known
     listeners: bool = True,  # also PESQ, STOI, ESTOI and DNSMOS, which are for voices
 ) -> dict[str, float | str]:  # in the order of SCORES; empty where a score is not defined
     "Every score of an estimate."
@@ -67,6 +77,8 @@ def score_estimate(
     if row["si_sdr"] != "":
         row["si_sdr_improvement"] = row["si_sdr"] - si_sdr(sounds.noisy, sounds.clean)
     row["log_spectral_distance"] = log_spectral_distance(*pair)
+    row["pause_level"] = pause_level_db(estimate, sample_rate, like=sounds.clean)
+    row["hum_attenuation"] = _or_empty(_hum_attenuation, estimate, sounds, sample_rate, hum) if hum else ""
     if listeners:
         against_clean = {"pesq_wb": pesq_wb, "stoi": stoi, "estoi": estoi}
         row |= {name: _or_empty(score, *at_rate) for name, score in against_clean.items()}
@@ -93,7 +105,8 @@ def _meet(case: Case, *, contenders: Sequence[Contender], listeners: bool, run: 
         estimate, status, spent[one.name] = attempt(one, sounds, case, delay=delay)
         row = {"method": one.name, "split": case.split}
         if estimate is not None:
-            row |= score_estimate(estimate, sounds, case.sample_rate, listeners=listeners) | {"delay": delay}
+            known = {"hum": case.hum, "listeners": listeners}
+            row |= score_estimate(estimate, sounds, case.sample_rate, **known) | {"delay": delay}
         rows.append(row | {"status": status, "clip": case.name} | case.labels)
     return {"rows": rows, "spent": spent, "seconds": len(sounds.clean) / case.sample_rate}
 

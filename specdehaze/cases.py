@@ -26,11 +26,12 @@ from torch.nn.functional import pad
 # %% ../nbs/34_cases.ipynb #5a2813f9
 from .audio import mix_at_snr, read_audio, resample
 from .bounds import oracle_phase_sensitive_mask, oracle_ratio_mask
+from .choices import unknown_name
 from .corpus import Corpus
 from .dehazer import Dehazer
 from .evaluation import constant_delay, remove_delay
 from .hum import Hum, harmonic_amplitudes, synthesize_hum
-from .methods import METHODS, stft_for, unknown_name
+from .methods import METHODS, stft_for
 from .peers import PEERS
 from .plan import Mix
 from .recordings import Recording, bundled_recordings, cut_loop

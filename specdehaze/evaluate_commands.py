@@ -126,7 +126,7 @@ def score_figure(
 ) -> Any:  # matplotlib Figure
     "A score of each method by input SNR. Raises ValueError for an unknown score, or a table without ratios."
     from specdehaze.benchmark import SCORES
-    from specdehaze.methods import unknown_name
+    from specdehaze.choices import unknown_name
     from specdehaze.plots import plot_scores
     from specdehaze.tables import read_table
 

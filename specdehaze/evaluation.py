@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -187,6 +188,22 @@ def estoi(
     """
     return _intelligibility(estimate, reference, sample_rate, extended=True)
 
+# %% ../nbs/31_evaluation.ipynb #866ccb81
+@cache
+def _listener() -> Callable[[np.ndarray], dict[str, float]]:
+    "DNSMOS in one thread; those that it starts by itself spin while they wait."
+    import speechmos
+    from onnxruntime import InferenceSession, SessionOptions
+    from speechmos.dnsmos import DNSMOS
+
+    models, options = Path(speechmos.__file__).parent / "dnsmos_models", SessionOptions()
+    options.intra_op_num_threads = 1
+    network = DNSMOS(models / "sig_bak_ovr.onnx", models / "model_v8.onnx")
+    network.onnx_sess = InferenceSession(models / "sig_bak_ovr.onnx", options)
+    network.p808_onnx_sess = InferenceSession(models / "model_v8.onnx", options)
+    window = int(9.01 * 16000)
+    return lambda clip: network(np.resize(clip, max(window, len(clip))), 16000, False)
+
 # %% ../nbs/31_evaluation.ipynb #41633582
 def dnsmos(
     waveform: Tensor,  # (..., samples)
@@ -196,14 +213,12 @@ def dnsmos(
 
     A clip that passes full scale is scaled back to it, since the network was trained on none. A silent one gets 1.
     """
-    from speechmos import dnsmos as listener
-
     (clips,) = checked(waveform)
     clips = resample(clips, sample_rate, 16000)
     clips = clips / clips.abs().amax(-1, keepdim=True).clamp_min(1.0)
     names = {"overall": "ovrl_mos", "signal": "sig_mos", "background": "bak_mos", "p808": "p808_mos"}
     worst = dict.fromkeys(names.values(), 1.0)
-    votes = [listener.run(clip.numpy(), 16000) if clip.any() else worst for clip in clips]
+    votes = [_listener()(clip.numpy()) if clip.any() else worst for clip in clips]
     return {name: float(np.mean([vote[key] for vote in votes])) for name, key in names.items()}
 
 # %% ../nbs/31_evaluation.ipynb #370c2ded

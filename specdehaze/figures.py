@@ -50,7 +50,7 @@ def whose(
 ) -> str:  # a key of LOOKS
     "Whether a method is ours, somebody else's, or none: the mix as it was, or an oracle that was told the answer."
     ours, theirs, nobodys = LOOKS
-    if method == "noisy" or "oracle" in method or "knows" in method:
+    if method == "noisy" or method.startswith(("oracle", "smoother")):
         return nobodys
     return ours if method in METHODS and METHODS[method].kind != "baseline" else theirs
 

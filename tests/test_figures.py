@@ -136,7 +136,7 @@ def test_hums_of_voices_and_of_music_are_kept_apart():
     [
         (0, ("hybrid", "hum_unet", "hum", "wiener")),
         (1, ("rnnoise", "sox_bandreject", "comb", "notch at 60 Hz", "least squares")),
-        (2, ("noisy", "oracle_ratio_mask", "oracle ratio mask, 128 ms", "smoother that knows")),
+        (2, ("noisy", "oracle_ratio_mask", "oracle ratio mask, 128 ms", "smoother, every frame")),
     ],
 )
 def test_whose_method_it_is(number, methods):

@@ -66,6 +66,15 @@ def test_same_seed_same_hum_and_another_seed_another():
     assert torch.equal(one, again) and not torch.allclose(one, other)
 
 
+def test_a_clock_that_wanders_strays_with_the_root_of_time_and_leaves_other_hums_alone():
+    paths = torch.stack([synthesize_hum(4001, 1000, harmonics=1, wander_hz=0.01, seed=k)[1] for k in range(300)]) - 50
+    assert paths[:, 0].abs().max() < 1e-4
+    assert float(paths[:, 1000].std()) == pytest.approx(0.01, rel=0.15)
+    assert float(paths[:, 4000].std()) == pytest.approx(0.02, rel=0.15)
+    still, again = (synthesize_hum(4000, 1000, seed=3, **more)[0] for more in ({}, {"wander_hz": 0.0}))
+    assert torch.equal(still, again)
+
+
 def test_harmonics_above_the_nyquist_frequency_are_left_out():
     hum, _ = synthesize_hum(8000, 8000, harmonics=200, law="flat", seed=0)
     spectrum = torch.fft.rfft(hum.double() * torch.hann_window(8000, dtype=torch.float64)).abs()

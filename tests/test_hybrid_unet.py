@@ -1,10 +1,13 @@
 "The hybrid is level-free, uses every parameter, and mixes mask and veil as its gate says."
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from specdehaze.audio import Stft
 from specdehaze.augmentation import Pairs
+from specdehaze.haze import mmse_lsa_gain
 from specdehaze.hybrid_unet import HybridPreset, HybridUNet, Memory
 from specdehaze.losses import Loss
 from specdehaze.veil import estimate_veil
@@ -13,6 +16,7 @@ SHAPES = {
     "linear": HybridPreset(base=2),
     "mel": HybridPreset(base=2, mel_bands=40),
     "memory": HybridPreset(base=2, mel_bands=64, memory=8),
+    "detail": HybridPreset(base=2, mel_bands=64, detail=0.3),
 }
 
 
@@ -59,6 +63,20 @@ def test_an_open_gate_is_the_mask_and_a_shut_one_subtracts_the_veil():
         shut_gate = network.look(power)
     assert torch.allclose(open_gate.gain, open_gate.heads["mask"])
     assert not torch.allclose(shut_gate.gain, shut_gate.heads["mask"], atol=0.01)
+
+
+def test_detail_is_a_geometric_mean_with_the_classical_gain_in_use_and_nothing_in_training():
+    power = Stft(512, 256).forward(torch.randn(1, 16000)).abs().square()
+    bare = made("memory")
+    fine = HybridUNet(replace(bare.preset, detail=0.3))
+    fine.load_state_dict(bare.state_dict())
+    with torch.no_grad():
+        assert torch.equal(bare.train().look(power).gain, fine.train().look(power).gain)
+        coarse, seen = bare.eval().look(power), fine.eval().look(power)
+    classical = mmse_lsa_gain(power, coarse.heads["veil"])
+    torch.testing.assert_close(seen.gain, coarse.gain**0.7 * classical**0.3)
+    with pytest.raises(ValueError, match="detail"):
+        HybridUNet(HybridPreset(base=2, detail=1.5))
 
 
 def test_the_illumination_is_the_classical_veil_in_the_rows_it_sees():

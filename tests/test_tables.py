@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specdehaze.tables import read_table, write_table, write_whole
+from specdehaze.tables import read_settings, read_table, write_table, write_whole
 
 text = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=8)
 
@@ -49,3 +49,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_whole(path, "text is not bytes")
     assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_settings_come_back_as_they_were(tmp_path):
+    settings = {"seed": 0, "noises": ["Regen", "vent à l'est"], "ratio": 0.5}
+    assert read_settings(write_table([{"a": 1}], tmp_path / "t.csv", settings)) == settings
