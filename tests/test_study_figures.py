@@ -44,12 +44,13 @@ def test_dots_of_the_loss_study_are_differences_to_the_plain_loss():
 
 
 def test_intervals_of_the_loss_study_are_over_clips():
-    rows = [row for row in table("loss_study") if row["loss"] in ("plain", "+ noise")]
+    rows = table("loss_study")
     clips = sorted({row["clip"] for row in rows})
-    scores = {(row["loss"], row["clip"]): row["stoi"] for row in rows}
-    _, low, high = mean_interval([scores["+ noise", clip] - scores["plain", clip] for clip in clips])
-    stoi = draw_figure("loss_study", FOLDER).axes[2]
-    assert stoi.lines[0].get_xdata() == pytest.approx([low, high])
+    plain, noise = ([mean(rows, "stoi", loss=loss, clip=clip) for clip in clips] for loss in ("plain", "+ noise"))
+    _, low, high = mean_interval([new - old for new, old in zip(noise, plain)])
+    lines = list(draw_figure("loss_study", FOLDER).axes[2].lines)
+    (dot,) = [number for number, line in enumerate(lines) if line.get_label() == "+ noise"]
+    assert lines[dot - 1].get_xdata() == pytest.approx([low, high])
 
 
 def test_dots_and_intervals_of_the_augmentation_study_are_its_rows():
