@@ -68,7 +68,7 @@ def score_estimate(
     sounds: Sounds,  # what it was made from
     sample_rate: int,  # Hz
     *,
-    hum: Hum | None = None,  # that lies over the sound, if it is known
+    hum: Hum | None = None,  # that lies over the sound, if there is one and it is known
     listeners: bool = True,  # also PESQ, STOI, ESTOI and DNSMOS, which are for voices
 ) -> dict[str, float | str]:  # in the order of SCORES; empty where a score is not defined
     "Every score of an estimate."
@@ -78,7 +78,8 @@ def score_estimate(
         row["si_sdr_improvement"] = row["si_sdr"] - si_sdr(sounds.noisy, sounds.clean)
     row["log_spectral_distance"] = log_spectral_distance(*pair)
     row["pause_level"] = pause_level_db(estimate, sample_rate, like=sounds.clean)
-    row["hum_attenuation"] = _or_empty(_hum_attenuation, estimate, sounds, sample_rate, hum) if hum else ""
+    hums = hum is not None and hum.present
+    row["hum_attenuation"] = _or_empty(_hum_attenuation, estimate, sounds, sample_rate, hum) if hums else ""
     if listeners:
         against_clean = {"pesq_wb": pesq_wb, "stoi": stoi, "estoi": estoi}
         row |= {name: _or_empty(score, *at_rate) for name, score in against_clean.items()}
@@ -196,6 +197,8 @@ def _check(cases: Sequence[Case], contenders: Sequence[Contender], path: Path) -
     "Raises ValueError for what makes no table."
     if path.suffix != ".csv":
         raise ValueError(f"{path}: a table is a .csv file; its settings go beside it as .json")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; name a file in it")
     names, taken = [one.name for one in contenders], {"method", "split", "delay", "status", "clip", *SCORES}
     if not (cases and names):
         raise ValueError("a benchmark needs at least one case and one contender")

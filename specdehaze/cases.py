@@ -32,7 +32,7 @@ from .dehazer import Dehazer
 from .evaluation import constant_delay, remove_delay
 from .hum import Hum, harmonic_amplitudes, synthesize_hum
 from .methods import METHODS, stft_for
-from .peers import PEERS
+from .peers import PEERS, Peer
 from .plan import Mix
 from .recordings import Recording, bundled_recordings, cut_loop
 from .workers import single_thread
@@ -165,9 +165,9 @@ def _by_dehazer(noisy: Tensor, sounds: Sounds, case: Case, *, dehazer: Dehazer) 
     return dehazer(noisy, case.sample_rate)
 
 # %% ../nbs/34_cases.ipynb #900d6f53
-def _by_peer(noisy: Tensor, sounds: Sounds, case: Case, *, name: str) -> Tensor:
+def _by_peer(noisy: Tensor, sounds: Sounds, case: Case, *, name: str, peer: Peer) -> Tensor:
     "Somebody else's method, told the hum if it must be."
-    peer = PEERS[name]
+    PEERS[name] = peer  # a worker knows no peer that its parent registered
     if peer.told and case.hum is None:
         raise ValueError("must be told the hum, and nobody knows the one of this case")
     return peer.clean(noisy[None], case.sample_rate, case.hum if peer.told else None)[0]
@@ -194,7 +194,7 @@ def find_contender(
         return Contender(name, "bound", partial(_by_oracle, mask=BOUNDS[name]))
     if name in PEERS:
         missing = "" if PEERS[name].installed() else PEERS[name].package
-        return Contender(name, "peer", partial(_by_peer, name=name), missing)
+        return Contender(name, "peer", partial(_by_peer, name=name, peer=PEERS[name]), missing)
     remove = partial(_by_dehazer, dehazer=Dehazer(name, device=device)) if name in METHODS else _as_it_is
     return Contender(name, kinds[name], remove)
 

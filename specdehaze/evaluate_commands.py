@@ -106,7 +106,9 @@ def evaluate(
         rows = _run(corpus, names, split, out, limit, **options)
     except KeyboardInterrupt:
         raise fail("stopped; the same command goes on", status=130) from None
-    except (RuntimeError, OSError) as error:
+    except OSError as error:
+        raise fail(f"{error.filename or out}: {error.strerror or error}", status=1) from None
+    except RuntimeError as error:
         raise fail(str(error), status=1) from None
     except ValueError as error:
         raise fail(str(error)) from None
@@ -119,6 +121,15 @@ def evaluate(
     _say_failures(rows)
     typer.echo(out)
 
+# %% ../nbs/44_evaluate_commands.ipynb #881a6022
+def _bounds_beside(path: Path) -> list[str]:
+    "Which methods of a table are bounds, by the settings beside it; none if those are missing, or of something else."
+    try:
+        kinds = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["contenders"].items()
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return []
+    return [name for name, kind in kinds if kind == "bound"]
+
 # %% ../nbs/44_evaluate_commands.ipynb #b5d0b7bb
 def score_figure(
     path: Path,  # a table of `evaluate`
@@ -130,16 +141,20 @@ def score_figure(
     from specdehaze.plots import plot_scores
     from specdehaze.tables import read_table
 
-    rows = read_table(path)
+    try:
+        rows = read_table(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: is no table of specdehaze evaluate: {error}") from error
     there = [name for name in SCORES if rows and name in rows[0]]
     if not (there and {"method", "snr_db"} <= {*rows[0]}):
         raise ValueError(f"{path}: has no methods, ratios (snr_db) and scores; make one with specdehaze evaluate")
     if score not in there:
         raise unknown_name("no score", score, there)
-    beside = path.with_suffix(".json")
-    kinds = json.loads(beside.read_text(encoding="utf-8")).get("contenders", {}) if beside.is_file() else {}
-    bounds = [name for name, kind in kinds.items() if kind == "bound"]
-    return plot_scores([row for row in rows if row[score] != ""], score, bounds=bounds)
+    shown = [row for row in rows if row[score] != "" and row["snr_db"] != ""]
+    kinds = {"method": str, "snr_db": float, score: float}
+    if not all(isinstance(row[name], kind) for row in shown for name, kind in kinds.items()):
+        raise ValueError(f"{path}: is no table of specdehaze evaluate: methods are text, scores and ratios numbers")
+    return plot_scores(shown, score, bounds=_bounds_beside(path))
 
 # %% ../nbs/44_evaluate_commands.ipynb #83fec5fe
 def plot(
@@ -148,7 +163,7 @@ def plot(
     ],  # path
     score: Annotated[str, typer.Option(help="A column of the table, such as si_sdr or pesq_wb.")] = "si_sdr",  # name
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The picture; TABLE_SCORE.png if not given.")
+        Path | None, typer.Option(metavar="FILE", help="The picture, .png; TABLE_SCORE.png if not given.")
     ] = None,  # path
 ) -> None:
     """Draw a score of each method over the input SNR.
@@ -157,8 +172,11 @@ def plot(
     """
     from specdehaze.plots import save_figure
 
+    out = out or table.with_name(f"{table.stem}_{score}.png")
+    if out.suffix.lower() != ".png":
+        raise fail(f"{out}: a picture is a .png file")
     try:
-        picture = save_figure(score_figure(table, score), out or table.with_name(f"{table.stem}_{score}.png"))
+        picture = save_figure(score_figure(table, score), out)
     except OSError as error:
         raise fail(f"{error.filename or table}: {error.strerror or error}", status=1) from None
     except ValueError as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .audio import mix_at_snr, resample
 from .cases import Case, Sounds, content_hash
+from .choices import unknown_name
 from .disturbances import extend_hum, find_pauses, join_in_phase
 from .hum import Hum, harmonic_amplitudes, synthesize_hum
 from .hum_tracking import detect_hum
@@ -41,7 +42,9 @@ def computed_hum(
     *,
     seed: str,  # of everything drawn
 ) -> tuple[Tensor, Tensor, Hum]:  # hum (samples); fundamental (samples), Hz; what one must be told of it
-    "A hum of that kind."
+    "A hum of that kind. Raises ValueError, with the nearest name, when there is none."
+    if kind not in HUMS:
+        raise unknown_name("no hum", kind, (*HUMS, RECORDED))
     random, settings = Random(seed), dict(HUMS[kind])
     spread, lowest = settings.pop("spread", 0.0), settings.pop("lowest", 1)
     settings["fundamental"] += random.uniform(-spread, spread)

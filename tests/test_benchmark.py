@@ -17,6 +17,7 @@ from fake_sources import made_voice
 from source_tree import ROOT
 
 from specdehaze import benchmark as module
+from specdehaze import peers
 from specdehaze.audio import mix_at_snr
 from specdehaze.benchmark import (
     LISTENERS,
@@ -31,6 +32,7 @@ from specdehaze.benchmark import (
     summary_text,
 )
 from specdehaze.evaluation import si_sdr
+from specdehaze.hum import Hum
 from specdehaze.recordings import bundled_recordings
 from specdehaze.tables import read_table
 
@@ -269,6 +271,22 @@ def test_two_at_once_are_refused(tmp_path):
         run_benchmark(made_cases(1), ["noisy"], tmp_path / "t.csv", listeners=False, progress=again)
 
 
+def test_a_folder_is_no_table_and_is_seen_before_the_work(tmp_path):
+    (tmp_path / "t.csv").mkdir()
+    with pytest.raises(ValueError, match="is a folder"):
+        run_benchmark(made_cases(1), ["noisy"], tmp_path / "t.csv", listeners=False)
+    assert [*tmp_path.iterdir()] == [tmp_path / "t.csv"]
+
+
+def test_workers_know_the_peers_that_were_registered(tmp_path):
+    peers.register_peer("halving", "", "mask", lambda sound, rate: sound / 2, package="numpy")
+    try:
+        rows = run_benchmark(made_cases(2), ["halving"], tmp_path / "t.csv", listeners=False, workers=2)
+    finally:
+        del peers.PEERS["halving"]
+    assert {row["status"] for row in rows} == {""}
+
+
 @pytest.mark.parametrize(
     ("cases", "entered", "name", "said"),
     [
@@ -338,6 +356,12 @@ def test_a_score_that_is_not_defined_is_an_empty_cell():
     row = score_estimate(noise, Sounds(torch.zeros(3000), noise), 16000)
     assert row["si_sdr"] == row["si_sdr_improvement"] == row["pesq_wb"] == row["stoi"] == row["estoi"] == ""
     assert row["psnr"] == pytest.approx(40, abs=0.5) and 1 <= row["dnsmos_overall"] <= 5
+
+
+def test_where_no_hum_is_none_is_attenuated():
+    absent = Hum(False, 0.0, (), (), 0.0)
+    one = sounds(0, 0.0)
+    assert score_estimate(one.noisy, one, 8000, hum=absent, listeners=False)["hum_attenuation"] == ""
 
 
 def scored(method, clip, score, status="", **labels):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from specdehaze.choices import unknown_name
+from specdehaze.choices import choose_device, unknown_name
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,9 @@ from specdehaze.choices import unknown_name
 )
 def test_an_unknown_name_is_told_from_the_known(wanted, known, message):
     assert str(unknown_name("no fruit", wanted, known)) == message
+
+
+@pytest.mark.parametrize("device", ["abacus", "hpu", ""])  # "hpu" has a name in PyTorch, and a module that is not there
+def test_a_device_that_is_not_there_is_refused_with_advice(device):
+    with pytest.raises(ValueError, match="try 'cpu' or 'auto'"):
+        choose_device(device)

@@ -156,6 +156,9 @@ def test_a_table_with_failures_is_plotted_without_them(tmp_path):
         ([{"method": "a", "si_sdr": 1.0}], [], 2, "no methods, ratios"),
         ([{"method": "a", "si_sdr": "", "snr_db": ""}], [], 2, "no scores to plot"),
         ([{"file": "a"}], [], 2, "make one with specdehaze evaluate"),
+        ([{"method": "a", "si_sdr": "good", "snr_db": 0.0}], [], 2, "scores and ratios numbers"),
+        ([{"method": 1, "si_sdr": 1.0, "snr_db": 0.0}], [], 2, "methods are text"),
+        ([{"method": "a", "si_sdr": 1.0, "snr_db": 0.0}], ["--out", "t.svg"], 2, "a picture is a .png file"),
         (None, [], 1, "No such file"),
     ],
 )
@@ -169,7 +172,28 @@ def test_what_can_not_be_plotted(tmp_path, rows, arguments, status, said):
 def test_a_file_of_other_cells_is_no_table(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,x\n")
     result = run("plot", tmp_path / "t.csv")
-    assert result.exit_code == 2 and "Traceback" not in result.output
+    assert result.exit_code == 2 and "t.csv: is no table" in result.stderr
+
+
+def test_rows_that_are_too_short_make_no_plot(tmp_path):
+    (tmp_path / "t.csv").write_text('"method","snr_db","si_sdr"\n"a",5\n')
+    result = run("plot", tmp_path / "t.csv")
+    assert result.exit_code == 2 and "t.csv: is no table" in result.stderr
+
+
+@pytest.mark.parametrize("beside", ["[]", "{", '{"contenders": ["a"]}'])
+def test_settings_of_something_else_are_no_hindrance(tmp_path, beside):
+    rows = [{"method": "a", "si_sdr": 1.0, "snr_db": 0.0}, {"method": "a", "si_sdr": 2.0, "snr_db": ""}]
+    table = write_table(rows, tmp_path / "t.csv", {})
+    table.with_suffix(".json").write_text(beside)
+    assert run("plot", table).exit_code == 0
+
+
+def test_a_table_that_can_not_be_written_is_named(corpus, tmp_path):
+    (tmp_path / "file").write_text("")
+    call = ["evaluate", "--corpus", corpus.root, "--methods", "noisy", "--no-listeners", "--limit", 1]
+    result = run(*call, "--out", tmp_path / "file" / "t.csv")
+    assert result.exit_code == 1 and f"{tmp_path / 'file'}: " in result.stderr and "Errno" not in result.stderr
 
 
 def test_the_summary_names_every_delay():

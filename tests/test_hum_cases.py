@@ -26,6 +26,11 @@ def test_a_hum_holds_the_lines_that_are_told_and_no_others(kind):
     assert told.fundamental == pytest.approx(float(path.double().mean()))
 
 
+def test_an_unknown_hum_is_told_from_the_known():
+    with pytest.raises(ValueError, match="did you mean 'rectifier buzz'"):
+        hum_cases(CLIP, ["rectifer buzz"])
+
+
 @pytest.mark.parametrize("kind", HUMS)
 def test_a_seed_decides_everything(kind):
     one, again, other = (computed_hum(kind, 4000, RATE, seed=seed)[0] for seed in ("a", "a", "b"))
