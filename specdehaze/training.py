@@ -366,9 +366,10 @@ def _trainer(
 ) -> Trainer:
     "A trainer of Lightning that stays quiet and leaves nothing behind."
     try:
-        on_gpu = choose_device(device).type == "cuda"
+        device = choose_device(device).type
     except ValueError as error:
         raise TrainingError(str(error)) from error
+    on_gpu = device == "cuda"
     half = ("bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed") if on_gpu else "32-true"
     processes, strategy = machines["devices"] * machines["num_nodes"], machines["strategy"]
     silent = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")

@@ -127,7 +127,7 @@ def test_two_processes_from_the_shell(cache, tmp_path):
         (["--seconds", "-1"], "seconds must be above 0"),
         (["--normalise", "rms"], "peak or none"),
         (["--logger", "paper"], "csv, tensorboard or wandb"),
-        (["--device", "abacus"], "auto, cpu"),
+        (["--device", "abacus"], "'cpu' or 'auto'"),
         (["--corpus", "somewhere"], "one of the two"),
         (["--cache-dir", "nowhere"], "no cache here"),
         (["--strategy", "deepspeed"], "not possible here"),
