@@ -30,7 +30,7 @@ from .choices import unknown_name
 from .corpus import Corpus
 from .dehazer import Dehazer
 from .evaluation import constant_delay, remove_delay
-from .hum import Hum, harmonic_amplitudes, synthesize_hum
+from .hum import Hum, harmonic_orders, synthesize_hum
 from .methods import METHODS, stft_for
 from .peers import PEERS, Peer
 from .plan import Mix
@@ -110,10 +110,8 @@ def _hum_of(mix: Mix) -> Hum | None:
     "The hum that a mix was made with; None for one that was recorded, or none at all."
     if mix.disturbance != "hum":
         return None
-    strengths = harmonic_amplitudes(mix.law, mix.harmonics).tolist()
-    below = 0.49 * mix.sample_rate / mix.fundamental
-    orders = tuple(order for order, strength in enumerate(strengths, start=1) if strength and order < below)
-    mean = mix.fundamental
+    rates = {"fundamental": mix.fundamental, "sample_rate": mix.sample_rate}
+    orders, mean = harmonic_orders(mix.law, mix.harmonics, **rates), mix.fundamental
     if mix.drift_hz:
         clock = {"fundamental": mix.fundamental, "drift_hz": mix.drift_hz, "seed": mix.seed}
         _, path = synthesize_hum(round(mix.seconds * mix.sample_rate), mix.sample_rate, harmonics=1, **clock)

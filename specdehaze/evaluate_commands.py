@@ -66,9 +66,10 @@ _Listeners = Annotated[
 ]
 
 # %% ../nbs/44_evaluate_commands.ipynb #ca19e33d
-def _run(corpus: Path, names: list[str], split: str, out: Path, limit: int | None, **options: Any) -> list[dict]:
+def _run(corpus: Path, methods: str, split: str, out: Path, limit: int | None, **options: Any) -> list[dict]:
     "Open the corpus and run the benchmark, under a bar."
     from specdehaze.benchmark import corpus_cases, run_benchmark
+    from specdehaze.choices import split_names
     from specdehaze.corpus import Corpus
 
     opened = Corpus(corpus)
@@ -80,7 +81,7 @@ def _run(corpus: Path, names: list[str], split: str, out: Path, limit: int | Non
         def tell(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        return run_benchmark(cases, names, out, settings=settings, progress=tell, **options)
+        return run_benchmark(cases, split_names(methods), out, settings=settings, progress=tell, **options)
 
 # %% ../nbs/44_evaluate_commands.ipynb #e878c49e
 def evaluate(
@@ -100,10 +101,9 @@ def evaluate(
       specdehaze evaluate --corpus corpora/voice --methods noisy,mmse_lsa,hybrid --workers 2
       specdehaze evaluate --corpus corpora/hum --methods hum,notch,hum_unet --no-listeners --out hum.csv
     """
-    names = [name.strip() for name in methods.split(",") if name.strip()]
     options = {"workers": workers, "device": device, "listeners": listeners}
     try:
-        rows = _run(corpus, names, split, out, limit, **options)
+        rows = _run(corpus, methods, split, out, limit, **options)
     except KeyboardInterrupt:
         raise fail("stopped; the same command goes on", status=130) from None
     except OSError as error:

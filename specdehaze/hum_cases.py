@@ -17,7 +17,7 @@ from .audio import mix_at_snr, resample
 from .cases import Case, Sounds, content_hash
 from .choices import unknown_name
 from .disturbances import extend_hum, find_pauses, join_in_phase
-from .hum import Hum, harmonic_amplitudes, synthesize_hum
+from .hum import Hum, harmonic_orders, synthesize_hum
 from .hum_tracking import detect_hum
 from .recordings import Recording, bundled_recordings
 
@@ -52,10 +52,10 @@ def computed_hum(
     hum, path = synthesize_hum(samples, sample_rate, **settings)
     if lowest > 1:  # the same seed makes the same lower harmonics
         hum = hum - synthesize_hum(samples, sample_rate, **settings | {"harmonics": lowest - 1})[0]
-    strengths = harmonic_amplitudes(settings.get("law", "inverse"), settings["harmonics"]).tolist()
-    below = 0.49 * sample_rate / settings["fundamental"]
-    orders = (k for k, strength in enumerate(strengths, start=1) if strength and lowest <= k < below)
-    return hum, path, Hum(True, float(path.double().mean()), tuple(orders), (), math.inf)
+    rates = {"fundamental": settings["fundamental"], "sample_rate": sample_rate}
+    orders = harmonic_orders(settings.get("law", "inverse"), settings["harmonics"], **rates)
+    told = tuple(order for order in orders if order >= lowest)
+    return hum, path, Hum(True, float(path.double().mean()), told, (), math.inf)
 
 # %% ../nbs/34_hum_cases.ipynb #d516a2de
 RECORDED = "recorded"

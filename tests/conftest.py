@@ -10,7 +10,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from source_tree import copy_repository
+from source_tree import ROOT, copy_repository
+
+from specdehaze.audio import mix_at_snr, read_audio
 
 torch.set_num_threads(1)
 # Examples are drawn the same way each time, so that a failure on one machine is a failure on every machine.
@@ -24,6 +26,19 @@ settings.load_profile("specdehaze")
 def seed() -> None:
     "Every test starts from the same random state."
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def voice() -> torch.Tensor:
+    "Four seconds of a French voice, (1, samples) at 16 kHz."
+    return read_audio(ROOT / "data/speech/fr_02.flac", frames=4 * 16_000)[0]
+
+
+@pytest.fixture(scope="session")
+def noisy(voice: torch.Tensor) -> torch.Tensor:
+    "That voice 5 dB above white noise."
+    generator = torch.Generator().manual_seed(0)
+    return mix_at_snr(voice, torch.randn(voice.shape, generator=generator), 5.0)[0]
 
 
 @pytest.fixture

@@ -11,24 +11,12 @@ from hypothesis import strategies as st
 from specdehaze.audio import Stft, mix_at_snr, resample
 from specdehaze.bounds import hum_estimation_bound, informed_smoother, oracle_phase_sensitive_mask, oracle_ratio_mask
 from specdehaze.evaluation import si_sdr
-from specdehaze.files import read_audio
 from specdehaze.hum import Hum, least_squares_hum, synthesize_hum
 from specdehaze.hum_tracking import SMOOTHING_FRAMES, follow_amplitudes, track_hum, voice_power
-from specdehaze.recordings import bundled_recordings, resource_folder
+from specdehaze.recordings import bundled_recordings
 
 RATE = 16000
 MOVING = {"fundamental": 49.95, "harmonics": 20, "modulation": 0.5, "drift_hz": 0.05}
-
-
-@pytest.fixture(scope="module")
-def voice():
-    return read_audio(resource_folder("data") / "speech/fr_02.flac", frames=4 * RATE)[0]
-
-
-@pytest.fixture(scope="module")
-def noisy(voice):
-    generator = torch.Generator().manual_seed(0)
-    return mix_at_snr(voice, torch.randn(voice.shape, generator=generator), 5.0)[0]
 
 
 # oracles

@@ -39,17 +39,6 @@ RATE = 16000
 LISTENERS = [partial(score, sample_rate=RATE) for score in (pesq_wb, stoi, estoi)]
 
 
-@pytest.fixture(scope="module")
-def voice():
-    return read_audio(resource_folder("data") / "speech/fr_02.flac", frames=4 * RATE)[0]
-
-
-@pytest.fixture(scope="module")
-def noisy(voice):
-    generator = torch.Generator().manual_seed(0)
-    return mix_at_snr(voice, torch.randn(voice.shape, generator=generator), 5.0)[0]
-
-
 def random_pair(seed: int, samples: int = 500) -> tuple[torch.Tensor, torch.Tensor]:
     estimate, reference = torch.randn(2, samples, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return estimate, reference
