@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import pad
 from torchaudio.functional import melscale_fbanks
@@ -157,7 +158,7 @@ def resample(
     down, up = sample_rate // common, new_rate // common
     if waveform.numel() == 0:
         return waveform.new_zeros(*waveform.shape[:-1], -(-samples * up // down))
-    periods = -(-(samples + sample_rate // 10) // down)
+    periods = next_fast_len(-(-(samples + sample_rate // 10) // down))
     kept = periods * min(down, up) // 2 + 1
     spectrum = torch.fft.rfft(pad(waveform, (0, periods * down - samples)))[..., :kept]
     limit = torch.linspace(20, 0, kept, dtype=waveform.dtype, device=waveform.device).clamp(max=1)

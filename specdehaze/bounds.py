@@ -16,16 +16,11 @@ from torch import Tensor
 
 from .audio import Stft
 from .evaluation import checked
+from .harmonics import HarmonicBank, complete_frames
 from .hum import Hum
-from specdehaze.hum_tracking import (
-    SHORTEST,
-    Clock,
-    HarmonicBank,
-    HumTrack,
-    complete_frames,
-    follow_amplitudes,
-    voice_power,
-)
+from .hum_clock import Clock
+from .hum_smoother import follow_amplitudes, voice_power
+from .hum_tracking import SHORTEST, HumTrack
 
 # %% ../nbs/31_bounds.ipynb #745effda
 def oracle_ratio_mask(
@@ -113,7 +108,8 @@ def informed_smoother(
     phase, inside = clock.phase(times), complete_frames(bank, len(times), samples, 2)
     seen, hidden = (bank.analyze(sound, phase, orders).reshape(-1, len(times)) for sound in (heard, voice))
     power = _told_power(hidden, inside, frames)
-    smooth, _ = follow_amplitudes(seen, power, inside, sample_rate / bank.hop_length, known=True)
+    rows = np.tile(orders, len(heard))
+    followed = follow_amplitudes(seen, power, inside, sample_rate / bank.hop_length, rows, known=True)
     hum = Hum(True, clock.mean, tuple(int(order) for order in orders), (), math.inf)
-    track = HumTrack(hum, clock, times, orders, smooth.reshape(len(heard), len(orders), -1))
+    track = HumTrack(hum, clock, times, orders, followed.amplitudes.reshape(len(heard), len(orders), -1))
     return (heard - track.render(samples, sample_rate)).reshape(noisy.shape).to(noisy)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .hum_tracking import HarmonicBank, HumTrack, fit_hum
+from .harmonics import HarmonicBank
+from .hum_tracking import HumTrack, fit_hum
 
 # %% ../nbs/05_hum_live.ipynb #21d46e4f
 STEP = 1e-3  # power of an amplitude's step per half period, relative to its own power

@@ -1,25 +1,14 @@
-"The clock, the smoother, and subtraction of hum from noise and voices."
+"Hum found in noise and voices, and subtracted."
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.linalg import solve
 
 from specdehaze.audio import mix_at_snr, resample
 from specdehaze.evaluation import si_sdr
 from specdehaze.hum import synthesize_hum
-from specdehaze.hum_tracking import (
-    HarmonicBank,
-    best_path,
-    detect_hum,
-    find_clock,
-    fit_hum,
-    follow_amplitudes,
-    smooth_trend,
-    track_hum,
-)
+from specdehaze.hum_clock import find_clock
+from specdehaze.hum_tracking import detect_hum, fit_hum, track_hum
 from specdehaze.recordings import bundled_recordings
 
 
@@ -31,64 +20,6 @@ def veil(clean, rate, snr_db, **hum):
 def voice():
     waveform, rate = bundled_recordings(language="es")[0].load()
     return waveform[0], rate
-
-
-def random_rows(rows, frames, seed=0):
-    random = np.random.default_rng(seed)
-    observed = random.standard_normal((rows, frames)) + 1j * random.standard_normal((rows, frames))
-    return observed, random.uniform(0.1, 10, (rows, frames)), random.uniform(1e-3, 1, rows)
-
-
-@settings(deadline=None, max_examples=25)
-@given(rows=st.integers(1, 4), frames=st.integers(3, 40), seed=st.integers(0, 1000))
-def test_smoother_solves_its_normal_equations(rows, frames, seed):
-    observed, noise, agility = random_rows(rows, frames, seed)
-    smooth, _ = smooth_trend(observed, noise, agility)
-    second = np.diff(np.eye(frames), 2, axis=0)
-    for row in range(rows):
-        matrix = np.diag(1 / noise[row]) + second.T @ second / agility[row]
-        np.testing.assert_allclose(smooth[row], solve(matrix, observed[row] / noise[row]), rtol=1e-6, atol=1e-8)
-
-
-def test_evidence_is_the_log_density_of_the_gaussian_model():
-    "Differences between agilities equal those of log N(y; 0, covariance) with a nearly flat prior on level and slope."
-    observed, noise, _ = random_rows(1, 12, 3)
-    second = np.diff(np.eye(12), 2, axis=0)
-    line = np.stack([np.ones(12), np.arange(12.0)])
-
-    def density(agility):
-        precision = second.T @ second / agility + 1e-9 * line.T @ line
-        covariance = np.diag(noise[0]) + np.linalg.inv(precision)
-        return -np.linalg.slogdet(covariance)[1] - (observed[0].conj() @ np.linalg.solve(covariance, observed[0])).real
-
-    ours = [float(smooth_trend(observed, noise, np.array([q]))[1][0]) for q in (0.01, 1.0)]
-    assert ours[1] - ours[0] == pytest.approx(density(1.0) - density(0.01), rel=1e-3)
-
-
-def test_smoother_keeps_a_straight_line():
-    line = (np.arange(50) * 0.3 - 2 + 1j * np.arange(50))[None]
-    smooth, _ = smooth_trend(line, np.ones((1, 50)), np.array([1e-6]))
-    np.testing.assert_allclose(smooth, line, atol=1e-6)
-
-
-def test_best_path_follows_a_ramp_and_ignores_one_wild_window():
-    offsets = np.linspace(-0.3, 0.3, 61)
-    ramp = np.linspace(-0.1, 0.12, 23)
-    evidence = -0.5 * ((offsets - ramp[:, None]) / 0.02) ** 2 * 10
-    np.testing.assert_allclose(best_path(evidence, offsets), ramp, atol=2e-3)
-    evidence[11] = -0.5 * ((offsets + 0.25) / 0.1) ** 2
-    assert abs(best_path(evidence, offsets)[11] - ramp[11]) < 0.04
-
-
-@settings(deadline=None, max_examples=15)
-@given(st.sampled_from([8000, 11025, 16000, 44100, 48000]), st.floats(49, 61), st.integers(0, 99))
-def test_bank_gives_a_hum_back(rate, fundamental, seed):
-    hum, _ = synthesize_hum(rate, rate, fundamental=fundamental, harmonics=8, modulation=0.3, seed=seed)
-    bank, orders = HarmonicBank(rate, fundamental), np.arange(1.0, 9.0)
-    phase = 2 * np.pi * fundamental * bank.times(len(hum))
-    back = bank.synthesize(bank.analyze(hum[None], phase, orders), phase, orders, len(hum))[0]
-    edge = rate // 10
-    assert si_sdr(back[edge:-edge], hum[edge:-edge]) > 35
 
 
 @pytest.mark.parametrize("law", ["inverse", "odd", "even", "buzz", "flat"])
@@ -212,11 +143,3 @@ def test_a_known_hum_is_looked_for_near_its_fundamental_only(voice):
     assert track_hum(noisy, rate, at_sixty).any()
     assert find_clock(noisy[None], rate, nominals=(60.0,)).mean == pytest.approx(60, abs=0.01)
     assert not fit_hum(noisy[None], rate, nominals=(55.0,)).hum.present
-
-
-def test_absent_rows_gain_nothing():
-    random = np.random.default_rng(0)
-    observed = random.standard_normal((6, 600)) + 1j * random.standard_normal((6, 600))
-    observed[0] += 3
-    _, gain = follow_amplitudes(observed, np.full((6, 600), 2.0), slice(0, 600), 100.0)
-    assert gain[0] > 50 and gain[1:].max() < 5
