@@ -359,7 +359,8 @@ def _follow(low: Tensor, rate: int, clock: Clock, harmonics: int) -> HumTrack | 
     if len(leading) < 2 and not (leading < 3).any():
         return None
     found = tuple(int(order) for order in orders), tuple(levels.round(2).tolist())
-    return HumTrack(Hum(True, clock.mean, *found, clock.confidence), clock, times, orders, amplitudes)
+    drift_hz = float(np.ptp(clock.frequencies))
+    return HumTrack(Hum(True, clock.mean, *found, clock.confidence, drift_hz), clock, times, orders, amplitudes)
 
 # %% ../nbs/04_hum_tracking.ipynb #36faea95
 def fit_hum(
