@@ -40,6 +40,7 @@ LEANS_ON = {
     "methods": ["*"],
     "dehazer": ["*"],
     "evaluation": ["*"],
+    "hum_evaluation": ["audio", "hum", "evaluation"],
     "bounds": ["audio", "hum_tracking", "evaluation"],
     "archive": ["*"],
     "voice_peers": [],
