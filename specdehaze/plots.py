@@ -229,7 +229,7 @@ def plot_beside_hum(
     fundamental: float,  # Hz
     drift_hz: float = 0.0,  # of the fundamental, highest less lowest
 ) -> Figure:  # two panels
-    "Long-term levels in third-octave bands between the lines of a hum, before and after cleaning, and their difference."
+    "Long-term levels in third-octave bands between the lines of a hum before and after cleaning, and their difference."
     place = {"sample_rate": sample_rate, "fundamental": fundamental, "drift_hz": drift_hz}
     (bands, levels), (_, now) = (levels_beside_hum(waveform, **place) for waveform in (before, after))
     change = now - levels
