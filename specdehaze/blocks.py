@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +70,7 @@ class CleanedFile:
     level_before_db: float  # root mean square of the whole file, dB re full scale
     level_after_db: float  # of the result
     elapsed: float  # time it took, s
+    finding: Any = None  # what the method knew of the whole file before it cleaned a part, such as a `Hum`
 
     @property
     def real_time_factor(self) -> float:

@@ -158,9 +158,10 @@ class Dehazer:
         block_seconds: float | None = None,  # sound in memory at a time, s; None: as much as the method likes
         progress: Callable[[float], None] = lambda fraction: None,  # called after each block with the part done, 0 to 1
     ) -> CleanedFile:  # levels and times for a report
-        """Clean a file of any length in flat memory, whole or not at all; strength 0 copies it as it is.
+        """Clean a file of any length in flat memory, whole or not at all.
 
-        Raises AudioError as reading and writing do, and ValueError for a block of no length.
+        At strength 0, and where a method for hum finds none, the file is copied as it is. Raises AudioError as reading
+        and writing do, and ValueError for a block of no length.
         """
         seconds = self.method.block_seconds if block_seconds is None else block_seconds
         check_block_seconds(seconds)
@@ -206,7 +207,8 @@ def _clean_file(
 ) -> CleanedFile:
     "See `Dehazer.dehaze_file`."
     began, info, method = time.perf_counter(), audio_info(source), dehazer.method
-    rate, as_it_is = info.sample_rate, dehazer.strength == 0 and source.suffix.lower() == target.suffix.lower()
+    rate, alike = info.sample_rate, source.suffix.lower() == target.suffix.lower()
+    as_it_is = alike and dehazer.strength == 0
     survey = method.survey and info.frames and not as_it_is
     work, heard, read, written = info.frames * (2 if survey else 1), Tally(), Tally(), Tally()
 
@@ -222,6 +224,7 @@ def _clean_file(
     whole = blocks(block_length=whole_steps(block_seconds, rate))
     state = dehazer._survey(tell(heard(whole)), rate) if survey else None
     heard.samples = work - info.frames  # a survey may have heard enough before the end
+    as_it_is |= alike and isinstance(state, Hum) and not state.present
     noisy = read(blocks(block_length=length))
     if as_it_is:
         sum(1 for _ in tell(written(noisy)))
@@ -231,4 +234,4 @@ def _clean_file(
             for block in tell(written(dehazer._stream(noisy, rate, state, length))):
                 writer.write(block.cpu())
     seconds, elapsed = read.samples / rate, time.perf_counter() - began
-    return CleanedFile(source, target, seconds, rate, info.channels, read.level_db, written.level_db, elapsed)
+    return CleanedFile(source, target, seconds, rate, info.channels, read.level_db, written.level_db, elapsed, state)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LONGEST_DELAY', 'checked', 'si_sdr', 'constant_delay', 'remove_delay', 'psnr', 'log_spectral_distance', 'pesq_wb',
-           'stoi', 'estoi', 'dnsmos', 'pause_level_db', 'pause_spectrum', 'hum_line_level_db', 'evaluate_pair',
-           'evaluate_alone', 'measure_speed', 'measure_memory', 'mean_interval']
+           'stoi', 'estoi', 'dnsmos', 'pause_level_db', 'pause_spectrum', 'hum_lines', 'hum_line_level_db',
+           'evaluate_pair', 'evaluate_alone', 'measure_speed', 'measure_memory', 'mean_interval']
 
 # %% ../nbs/31_evaluation.ipynb #0a81c7c3
 import math
@@ -263,6 +263,22 @@ def pause_spectrum(
     mean = (power[heard] * pauses).sum(0) / pauses.sum(0)
     return torch.arange(len(mean)) * (sample_rate / length), mean * 2 / (length * window.square().sum())
 
+# %% ../nbs/31_evaluation.ipynb #1393c34e
+def hum_lines(
+    waveform: Tensor,  # (..., samples)
+    sample_rate: int,  # Hz
+    fundamental: float,  # Hz
+    harmonics: Sequence[int],  # which multiples of the fundamental; those past half the sample rate are left out
+    *,
+    like: Tensor | None = None,  # (..., samples), where to look for the pauses; None: in `waveform`
+) -> tuple[Tensor, Tensor]:  # both (lines): power around each line in the pauses, and power of the floor there
+    "How much is heard at each line of a hum, and how much would be without it, going by what stands beside the line."
+    _, power = pause_spectrum(waveform, sample_rate, window_seconds=10 / fundamental, like=like)
+    lines = [10 * harmonic for harmonic in harmonics if 10 * harmonic + 6 < len(power)]
+    around = [float(power[line - 2:line + 3].sum()) for line in lines]
+    beside = [5 * float(torch.cat([power[line - 6:line - 3], power[line + 4:line + 7]]).mean()) for line in lines]
+    return torch.tensor(around, dtype=torch.float64), torch.tensor(beside, dtype=torch.float64)
+
 # %% ../nbs/31_evaluation.ipynb #919c47cd
 def hum_line_level_db(
     waveform: Tensor,  # (..., samples)
@@ -273,11 +289,8 @@ def hum_line_level_db(
     like: Tensor | None = None,  # (..., samples), where to look for the pauses; None: in `waveform`
 ) -> float:  # dB re full scale, all lines together
     "Level of hum in the pauses: power around each line less the floor beside it, at least a tenth of that floor."
-    _, power = pause_spectrum(waveform, sample_rate, window_seconds=10 / fundamental, like=like)
-    total = 0.0
-    for line in (10 * harmonic for harmonic in harmonics if 10 * harmonic + 6 < len(power)):
-        floor = 5 * float(torch.cat([power[line - 6:line - 3], power[line + 4:line + 7]]).mean())
-        total += max(float(power[line - 2:line + 3].sum()) - floor, 0.1 * floor)
+    around, beside = hum_lines(waveform, sample_rate, fundamental, harmonics, like=like)
+    total = float((around - beside).maximum(0.1 * beside).sum())
     return 10 * math.log10(max(total, 1e-12))
 
 # %% ../nbs/31_evaluation.ipynb #d876f3e1

@@ -7,6 +7,7 @@ __all__ = ['LAWS', 'harmonic_amplitudes', 'synthesize_hum', 'harmonic_orders', '
            'least_squares_hum']
 
 # %% ../nbs/03_hum.ipynb #e198e7b7
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +105,13 @@ class Hum:
     harmonics: tuple[int, ...]  # multiples of the fundamental that stand out
     levels_db: tuple[float, ...]  # RMS level of each of these, dB re full scale
     confidence: float  # evidence for a hum, log-likelihood gained per second of sound
+    drift_hz: float = 0.0  # how far the fundamental moved, highest less lowest, Hz
+
+    @property
+    def level_db(self) -> float:
+        "RMS level of all its harmonics together, dB re full scale; -120 where there are none."
+        power = sum(10 ** (float(level) / 10) for level in self.levels_db)
+        return 10 * math.log10(max(power, 1e-12))
 
 # %% ../nbs/03_hum.ipynb #78c54bc7
 def notch_hum(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SWITCH_SECONDS', 'LEAST_EVIDENCE', 'jump_evidence', 'find_switches', 'follow_parts', 'follow_switched']
 
-# %% ../nbs/04_hum_switches.ipynb #00067179
+# %% ../nbs/04_hum_switches.ipynb #e37a1c9a
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from .hum_smoother import LEAST_GAIN, Followed, follow_amplitudes
 
-# %% ../nbs/04_hum_switches.ipynb #dec34164
+# %% ../nbs/04_hum_switches.ipynb #4ef10bbf
 SWITCH_SECONDS = 0.4  # on both sides of a moment, over which amplitudes before and after it are compared
 
-# %% ../nbs/04_hum_switches.ipynb #a00da8d1
+# %% ../nbs/04_hum_switches.ipynb #3c3e5f6b
 def jump_evidence(
     observed: np.ndarray,  # (rows, frames), complex amplitudes of harmonics that are there
     noise: np.ndarray,  # (rows, frames), power of what is not hum
@@ -33,7 +33,7 @@ def jump_evidence(
     together = (jumps.sum(0) >= max(3, len(observed) / 2)) & (4 * jumps.sum(0) >= 3 * seen.sum(0))
     return np.where(jumps, np.log1p(moved / doubt), 0).sum(0) * together, before, after
 
-# %% ../nbs/04_hum_switches.ipynb #2548c8b1
+# %% ../nbs/04_hum_switches.ipynb #db3cb527
 def find_switches(
     observed: np.ndarray,  # (rows, frames), complex amplitudes of harmonics that are there
     noise: np.ndarray,  # (rows, frames), power of what is not hum
@@ -53,7 +53,7 @@ def find_switches(
         evidence[max(best - width, 0) : best + width] = 0
     return sorted(found)
 
-# %% ../nbs/04_hum_switches.ipynb #a9d4326d
+# %% ../nbs/04_hum_switches.ipynb #681776ab
 def follow_parts(
     observed: np.ndarray,  # (rows, frames), complex amplitudes
     bystanders: np.ndarray,  # (rows, frames), power
@@ -78,10 +78,10 @@ def follow_parts(
     amplitudes = np.concatenate(turned, 1)
     return Followed(amplitudes, np.max([part.gain for part in parts], 0), turn, sum(part.evidence for part in parts))
 
-# %% ../nbs/04_hum_switches.ipynb #f3a28b63
+# %% ../nbs/04_hum_switches.ipynb #7ac3b594
 LEAST_EVIDENCE = 700.0  # log-likelihood that each switch must gain; where nothing was switched, cuts gained up to 560
 
-# %% ../nbs/04_hum_switches.ipynb #e0b945c3
+# %% ../nbs/04_hum_switches.ipynb #0763aae1
 def follow_switched(
     observed: np.ndarray,  # (rows, frames), complex amplitudes
     bystanders: np.ndarray,  # (rows, frames), power

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEAST_CONFIDENCE', 'SHORTEST', 'HumTrack', 'fit_hum', 'detect_hum', 'track_hum']
 
-# %% ../nbs/04_hum_tracking.ipynb #d319e0cc
+# %% ../nbs/04_hum_tracking.ipynb #d3ac9569
 import math
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from .audio import resample
 from .harmonics import HarmonicBank, bystander_power, complete_frames
 from .hum import Hum
 from .hum_clock import Clock, advance, find_clock
-from .hum_smoother import LEAST_GAIN, Smoother
+from .hum_smoother import LEAST_GAIN, THOROUGH, Smoother
 from .hum_switches import follow_switched
 
 # %% ../nbs/04_hum_tracking.ipynb #3b634615
@@ -56,7 +56,7 @@ def _no_hum(channels: int, confidence: float) -> HumTrack:
     nothing = Hum(False, 0.0, (), (), confidence)
     return HumTrack(nothing, clock, np.arange(2.0), np.zeros(0), np.zeros((channels, 0, 2), complex))
 
-# %% ../nbs/04_hum_tracking.ipynb #a92481e1
+# %% ../nbs/04_hum_tracking.ipynb #044767e0
 def _amplitudes(
     low: Tensor, rate: int, clock: Clock, orders: np.ndarray, smoother: Smoother
 ) -> tuple[Clock, np.ndarray, np.ndarray]:
@@ -87,7 +87,8 @@ def _follow(low: Tensor, rate: int, clock: Clock, harmonics: int, smoother: Smoo
     if len(leading) < 2 and not (leading < 3).any():
         return None
     found = tuple(int(order) for order in orders), tuple(levels.round(2).tolist())
-    return HumTrack(Hum(True, right.mean, *found, clock.confidence), right, times, orders, amplitudes)
+    drift_hz = float(np.ptp(clock.frequencies))
+    return HumTrack(Hum(True, right.mean, *found, clock.confidence, drift_hz), right, times, orders, amplitudes)
 
 # %% ../nbs/04_hum_tracking.ipynb #36faea95
 def fit_hum(
@@ -96,7 +97,7 @@ def fit_hum(
     *,
     nominals: tuple[float, ...] = (50.0, 60.0),  # fundamentals to look around
     harmonics: int = 80,  # up to which harmonics are looked for
-    smoother: Smoother = Smoother(),  # how the harmonics are followed
+    smoother: Smoother = THOROUGH,  # how the harmonics are followed
 ) -> HumTrack:  # its hum is not present when there is none
     "Find and follow a hum through a recording whose channels share one mains."
     channels, samples = waveform.shape

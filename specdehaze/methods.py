@@ -39,7 +39,7 @@ class Method:
     clean: Callable[[Tensor, int, Any], Tensor]  # (waveform (channels, samples), sample rate, state) -> same shape
     context_seconds: float = 0.0  # a moment's result depends on this much before and after it, s
     block_seconds: float = 10.0  # how much to clean at a time, s
-    survey: Callable[[Iterable[Tensor], int], Any] | None = None  # (all blocks, sample rate) -> state
+    survey: Callable[[Iterable[Tensor], int], Any] | None = None  # (blocks, rate) -> state; an absent `Hum`: no work
     see: Callable[[Tensor, int], tuple[Tensor, Tensor]] | None = None  # (power, rate) -> veil power, transmission
 
 # %% ../nbs/29_methods.ipynb #513731e8
@@ -150,8 +150,9 @@ def merge_hums(
     levels = [dict(zip(hum.harmonics, hum.levels_db)) for hum in family]
     heard = sorted(k for k in set(chain(*levels)) if 2 * sum(k in level for level in levels) >= len(family))
     means = [statistics.mean(float(level[k]) for level in levels if k in level) for k in heard]
+    reach = [float(hum.fundamental) + side * hum.drift_hz / 2 for hum in family for side in (-1, 1)]
     return replace(best, fundamental=statistics.median(float(hum.fundamental) for hum in family),
-                   harmonics=tuple(heard), levels_db=tuple(means))
+                   harmonics=tuple(heard), levels_db=tuple(means), drift_hz=max(reach) - min(reach))
 
 # %% ../nbs/29_methods.ipynb #edd04895
 def survey_hum(

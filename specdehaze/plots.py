@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STYLE', 'styled_figure', 'draw_spectrogram', 'draw_mask', 'plot_spectrograms', 'plot_layers', 'plot_hum_lines',
-           'plot_scores', 'plot_distributions', 'plot_intervals', 'save_figure']
+           'plot_beside_hum', 'plot_scores', 'plot_distributions', 'plot_intervals', 'save_figure']
 
 # %% ../nbs/40_plots.ipynb #0f43fb0b
 import io
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from .audio import Stft
 from .evaluation import hum_line_level_db, pause_spectrum
+from .hum_evaluation import levels_beside_hum
 from .tables import write_whole
 
 # %% ../nbs/40_plots.ipynb #23c4e364
@@ -217,6 +218,30 @@ def plot_hum_lines(
         ax.set(xlim=(0, max_frequency), xlabel="Frequency (Hz)", ylabel="Level in pauses (dBFS)")
         ax.grid(axis="y")
         ax.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=2)
+    return figure
+
+# %% ../nbs/40_plots.ipynb #b7c886bd
+def plot_beside_hum(
+    before: Tensor,  # (..., samples), the recording, at least a second of it
+    after: Tensor,  # (..., samples), the recording cleaned
+    *,
+    sample_rate: int,  # Hz
+    fundamental: float,  # Hz
+    drift_hz: float = 0.0,  # of the fundamental, highest less lowest
+) -> Figure:  # two panels
+    "Long-term levels in third-octave bands between the lines of a hum before and after cleaning, and their difference."
+    place = {"sample_rate": sample_rate, "fundamental": fundamental, "drift_hz": drift_hz}
+    (bands, levels), (_, now) = (levels_beside_hum(waveform, **place) for waveform in (before, after))
+    change = now - levels
+    reach = 1.2 * max(0.4, float(change.abs().max()))
+    with styled_figure(1, 2, size=(7.0, 2.2)) as (figure, (left, right)):
+        left.semilogx(bands, levels, color="0.7", lw=4, label="before")
+        left.semilogx(bands, now, color="#0072B2", label="after")
+        left.legend()
+        right.axhspan(-0.1, 0.1, color="0.9")
+        right.semilogx(bands, change, color="#0072B2", marker=".")
+        left.set(xlabel="Frequency (Hz)", ylabel="Level between lines (dBFS)")
+        right.set(xlabel="Frequency (Hz)", ylabel="Change (dB)", ylim=(-reach, reach))
     return figure
 
 # %% ../nbs/40_plots.ipynb #bab28dc8

@@ -128,6 +128,7 @@ def change(
     digits: int = 1,  # behind the point
 ) -> str:  # for a cell of a table
     "A score before and after, with a true minus sign."
+    before, after = (round(score, digits) + 0.0 for score in (before, after))  # no minus before a zero
     return f"{before:.{digits}f} → {after:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 # %% ../nbs/42_reports.ipynb #29104229

@@ -256,7 +256,7 @@ def hums(tmp_path, monkeypatch):
 def test_hum_is_told_from_no_hum(hums):
     result = run("detect-hum", "hum.wav", "quiet.wav")
     assert result.exit_code == 0
-    assert re.search(r"hum\.wav\W+60\.0\d Hz\W+\d{2,}", result.stdout)
+    assert re.search(r"hum\.wav\W+60\.02 Hz\W+0\.0\d Hz\W+\d{2,}\W+1 3\W+-22\.\d dB\W+-23\.\d dB at 1", result.stdout)
     assert re.search(r"quiet\.wav\W+no hum\W+\d+", result.stdout)
 
 
@@ -281,8 +281,39 @@ def test_hum_as_json(hums):
     humming, quiet, absent = json.loads(result.stdout)
     assert humming["present"] and humming["fundamental"] == pytest.approx(60.02, abs=0.02)
     assert {"1", "3"} <= set(humming["levels_db"]) and humming["levels_db"]["1"] > humming["levels_db"]["3"]
+    assert humming["level_db"] == pytest.approx(10 * math.log10(0.1**2 * (1 + 1 / 9) / 2), abs=0.15)
+    assert 0 <= humming["drift_hz"] < 0.02
     assert not quiet["present"] and "fundamental" not in quiet and quiet["confidence"] < 30 < humming["confidence"]
     assert "absent.wav" in absent["error"] and result.exit_code == 1
+
+
+@pytest.mark.parametrize("method", ["hum", "notch", "comb", "least_squares"])
+def test_a_cleaner_of_hum_says_what_it_found(hums, method):
+    result = run("dehaze", ".", "absent.wav", "--out", "out", "--method", method)
+    line = r"hum\.wav .*60\.02 Hz, drift 0\.0\d Hz, -22\.\d dBFS, 2 harmonics, loudest 1 3 .*cleaned *│"
+    assert re.search(line, result.stdout)
+    assert re.search(r"quiet\.wav .*none +│ no hum: left as it is", result.stdout)
+    assert "1 of 3 cleaned, 1 without hum left as they are" in words(result.stdout)
+    assert Path("out/quiet.wav").read_bytes() == Path("quiet.wav").read_bytes()
+    assert level_db(read_audio("out/hum.wav")[0]) < level_db(read_audio("hum.wav")[0]) - 10
+
+
+def test_what_was_cleaned_as_json(hums):
+    result = run("dehaze", "hum.wav", "quiet.wav", "absent.wav", "--out", "out", "--method", "hum", "--json")
+    humming, quiet, absent = json.loads(result.stdout)
+    assert result.exit_code == 1 and absent["file"] == "absent.wav" and "no such file" in absent["error"]
+    heard = {facts["file"]: facts for facts in json.loads(run("detect-hum", ".", "--json").stdout)}
+    assert {"file": "hum.wav", **humming["hum"]} == heard["hum.wav"] and not quiet["hum"]["present"]
+    assert humming["result"] == str(Path("out/hum.wav")) and humming["seconds"] == 6
+    assert humming["level_after_db"] < humming["level_before_db"]
+    assert quiet["level_after_db"] == quiet["level_before_db"]
+
+
+def test_a_mask_looks_for_no_hum(hums):
+    result = run("dehaze", "hum.wav", "--out", "out")
+    assert "harmonics" not in result.stdout and "no hum" not in result.stdout
+    (facts,) = json.loads(run("dehaze", "hum.wav", "--out", "out", "--json").stdout)
+    assert set(facts) == {"file", "result", "seconds", "level_before_db", "level_after_db", "real_time_factor"}
 
 
 @pytest.mark.parametrize(

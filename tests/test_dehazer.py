@@ -397,17 +397,30 @@ def test_a_file_is_not_cleaned_onto_itself(tmp_path):
 # ---- hum over a recording
 
 
-def hum(fundamental: float, harmonics=(1, 2), *, present=True, confidence=0.9) -> Hum:
+def hum(fundamental: float, harmonics=(1, 2), *, present=True, confidence=0.9, drift_hz=0.0) -> Hum:
     levels = tuple(-30.0 - k for k in harmonics)
-    return Hum(
-        present=present, fundamental=fundamental, harmonics=tuple(harmonics), levels_db=levels, confidence=confidence
-    )
+    return Hum(present, fundamental, tuple(harmonics), levels, confidence, drift_hz)
 
 
 def test_blocks_vote_on_the_hum():
     merged = merge_hums([hum(50.02, (1, 2, 3)), hum(49.98, (1, 3)), hum(50.0, (1, 5)), hum(60, present=False)])
     assert merged.present and merged.fundamental == 50.0 and merged.harmonics == (1, 3)
     assert merged.levels_db == (-31.0, -33.0)
+
+
+def test_the_drift_spans_what_the_fundamental_did_in_the_blocks():
+    one, two, other = hum(50.0, drift_hz=0.02), hum(50.05, drift_hz=0.06), hum(60.0, confidence=0.1, drift_hz=0.5)
+    assert merge_hums([one, two, other]).drift_hz == pytest.approx(0.09)
+    assert merge_hums([one, other]).drift_hz == 0.02 and merge_hums([one]) == one
+
+
+def test_a_hum_that_sweeps_is_told_with_its_drift():
+    rate, seconds = 8000, torch.arange(60 * 8000, dtype=torch.float64) / 8000
+    phase = 2 * math.pi * (49.95 * seconds + 0.1 / 60 * seconds**2 / 2)  # 49.95 to 50.05 Hz
+    sound = sum(0.05 / k * torch.sin(k * phase) for k in range(1, 6)).float()[None] + 0.01 * torch.randn(1, 60 * rate)
+    found = survey_hum(sound.split(15 * rate, -1), rate)
+    assert found.drift_hz == pytest.approx(0.1, abs=0.015) and found.fundamental == pytest.approx(50.0, abs=0.01)
+    assert found.level_db == pytest.approx(10 * math.log10(sum((0.05 / k) ** 2 / 2 for k in range(1, 6))), abs=0.2)
 
 
 def test_a_block_that_hears_another_hum_is_outvoted_by_confidence():
@@ -435,3 +448,20 @@ def test_hum_is_taken_out_of_a_file(tmp_path):
     assert done.level_after_db < done.level_before_db - 20
     blocks, whole = read_audio(tmp_path / "b.wav")[0], Dehazer("hum")(read_audio(tmp_path / "a.wav")[0], rate)
     assert relative_db(blocks - whole, sound) < -40
+
+
+@pytest.mark.parametrize("method", HUMS)
+@pytest.mark.parametrize("suffix", [".wav", ".mp3"])
+def test_a_file_without_hum_is_copied(tmp_path, method, suffix):
+    write_audio(tmp_path / f"a{suffix}", 0.05 * torch.randn(1, 3 * 16_000), 16_000)
+    done = Dehazer(method).dehaze_file(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}")
+    assert not done.finding.present and done.target.read_bytes() == done.source.read_bytes()
+    assert done.level_after_db == done.level_before_db
+
+
+def test_a_cleaned_file_tells_what_was_found(tmp_path):
+    write_audio(tmp_path / "a.wav", humming(6.0, 8000), 8000)
+    found = Dehazer("hum").dehaze_file(tmp_path / "a.wav", tmp_path / "b.wav").finding
+    assert found == survey_hum([read_audio(tmp_path / "a.wav")[0]], 8000)
+    assert Dehazer("wiener").dehaze_file(tmp_path / "a.wav", tmp_path / "c.wav").finding is None
+    assert Dehazer("hum", strength=0).dehaze_file(tmp_path / "a.wav", tmp_path / "d.wav").finding is None

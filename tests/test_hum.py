@@ -124,3 +124,9 @@ def test_a_notch_at_the_wrong_mains_hardly_helps():
     noisy, _ = mix_at_snr(voice, synthesize_hum(4 * RATE, RATE, harmonics=4, seed=5)[0], 0.0)
     right, wrong = (float(si_sdr(notch_hum(noisy, RATE, told(f, 4)), voice)) for f in (50.0, 60.0))
     assert right > 10 and wrong < 1
+
+
+def test_the_level_of_a_hum_is_that_of_all_its_harmonics():
+    assert Hum(True, 50.0, (1, 2), (-40.0, -40.0), 99.0).level_db == pytest.approx(-36.99, abs=0.01)
+    assert Hum(False, 0.0, (), (), 0.0).level_db == told().level_db == -120
+    assert told().drift_hz == 0

@@ -44,6 +44,7 @@ LEANS_ON = {
     "methods": ["*"],
     "dehazer": ["*"],
     "evaluation": ["*"],
+    "hum_evaluation": ["audio", "hum", "evaluation"],
     "bounds": ["audio", "harmonics", "hum_clock", "hum_smoother", "hum_tracking", "evaluation"],
     "archive": ["*"],
     "voice_peers": [],

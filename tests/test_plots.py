@@ -16,6 +16,7 @@ from specdehaze.plots import (
     STYLE,
     draw_mask,
     draw_spectrogram,
+    plot_beside_hum,
     plot_hum_lines,
     plot_layers,
     plot_scores,
@@ -171,6 +172,15 @@ def test_hum_lines_are_drawn_at_their_level():
     assert list(frequency[before.get_markevery()]) == pytest.approx([50, 150])
     assert after.get_ydata().max() < -60
     assert "lines at \N{MINUS SIGN}23 dB" in before.get_label()
+
+
+def test_what_has_changed_between_the_lines_of_a_hum_is_drawn():
+    noise = 1e-3 * torch.randn(3 * RATE)
+    levels, change = plot_beside_hum(noise + tone(50, 3.0, 0.1), noise / 2, sample_rate=RATE, fundamental=50.0).axes
+    before, after = levels.get_lines()
+    assert before.get_ydata() - after.get_ydata() == pytest.approx(6.02, abs=0.01)
+    assert change.get_lines()[0].get_ydata() == pytest.approx(-6.02, abs=0.01)
+    assert change.get_ylim()[0] < -6.02 and list(before.get_xdata()) == sorted(before.get_xdata())
 
 
 def test_scores_are_means_in_order():
