@@ -41,6 +41,7 @@ LEANS_ON = {
     "dehazer": ["*"],
     "evaluation": ["*"],
     "bounds": ["audio", "hum_tracking", "evaluation"],
+    "partials": ["evaluation"],
     "archive": ["*"],
     "voice_peers": [],
     "hum_peers": ["hum"],
