@@ -60,7 +60,7 @@ def computed_hum(
     told = tuple(order for order in orders if order >= lowest)
     return hum, path, Hum(True, float(path.double().mean()), told, (), math.inf)
 
-# %% ../nbs/34_hum_cases.ipynb #6c036c18
+# %% ../nbs/34_hum_cases.ipynb #637fe728
 def retune(
     waveform: Tensor,  # (..., samples)
     sample_rate: int,  # Hz, at most 100 MHz
@@ -70,7 +70,7 @@ def retune(
     fine = 10 * sample_rate
     return resample(waveform, fine, round(fine / factor))
 
-# %% ../nbs/34_hum_cases.ipynb #e45dfdd2
+# %% ../nbs/34_hum_cases.ipynb #be9e9468
 class OnALine(NamedTuple):
     "A clip with a note on a harmonic."
 
@@ -78,7 +78,7 @@ class OnALine(NamedTuple):
     fundamental: float  # Hz
     order: int  # of the harmonic that the note lies on
 
-# %% ../nbs/34_hum_cases.ipynb #689611df
+# %% ../nbs/34_hum_cases.ipynb #84d8fc5c
 def put_on_a_line(
     waveform: Tensor,  # (samples), held notes
     sample_rate: int,  # Hz
@@ -89,21 +89,18 @@ def put_on_a_line(
 ) -> OnALine:  # whose strongest partial that can be had there lies on one of these harmonics
     "Choose a fundamental for a clip, and tune it by less than a semitone if need be. Raises ValueError if that fails."
     highest = 1.06 * max(orders) * (max(nominals) + spread)
-    found = []
     for note in strongest_partials(waveform, sample_rate, highest=highest):
         lines = [(min(max(note / k, n - spread), n + spread), k) for n in nominals for k in orders]
-        found.append(min((abs(math.log2(f * k / note)), f, k, f * k / note) for f, k in lines))
-    for reach in (1e-9, 1 / 12):
-        for move, fundamental, order, factor in found:
-            if move < reach:
-                return OnALine(retune(waveform, sample_rate, factor) if move > 1e-9 else waveform, fundamental, order)
+        move, fundamental, order, factor = min((abs(math.log2(f * k / note)), f, k, f * k / note) for f, k in lines)
+        if move < 1 / 12:
+            return OnALine(waveform if move < 1e-9 else retune(waveform, sample_rate, factor), fundamental, order)
     raise ValueError("no partial of this clip is within a semitone of such a harmonic: take a clip with a lower note")
 
-# %% ../nbs/34_hum_cases.ipynb #65633b90
+# %% ../nbs/34_hum_cases.ipynb #3819ae4b
 ON_A_NOTE = "on a note"
 _BELOW_A_NOTE = {"harmonics": 12, "modulation": 0.1}  # further arguments of `synthesize_hum`
 
-# %% ../nbs/34_hum_cases.ipynb #9a0b74f4
+# %% ../nbs/34_hum_cases.ipynb #8a0d35cb
 def hum_on_a_note(
     waveform: Tensor,  # (samples), held notes
     sample_rate: int,  # Hz
@@ -134,7 +131,7 @@ def recorded_hum(
     whole = extend_hum(alone, math.ceil(samples * rate / sample_rate) + 1, rate, nominal=found.fundamental)
     return resample(whole, rate, sample_rate)[:samples], found
 
-# %% ../nbs/34_hum_cases.ipynb #5825fd24
+# %% ../nbs/34_hum_cases.ipynb #c9058716
 class Hummed(NamedTuple):
     "A clip, the hum that is laid over it, and what is known of that."
 
@@ -143,7 +140,7 @@ class Hummed(NamedTuple):
     path: Tensor | None  # (samples), fundamental in Hz; None: nobody knows
     told: Hum  # what one must be told of it
 
-# %% ../nbs/34_hum_cases.ipynb #6258af0b
+# %% ../nbs/34_hum_cases.ipynb #1c4fcb82
 def lay_hum(
     clip: Recording,  # clean
     kind: str,  # a name in HUMS, ON_A_NOTE or RECORDED
