@@ -254,13 +254,15 @@ def midi(program, notes):
 
 
 def music(sources):
-    "Phrases of about 5 s rendered without reverb and chorus; the cello's G2 (98 Hz) lies beside a 50 Hz harmonic."
+    "Phrases of 5 s rendered without reverb and chorus; G2 (98 Hz) and F4 (349 Hz) lie beside harmonics of 50 Hz."
     package = sources / "fluid-soundfont-gm"
     font = package / "usr/share/sounds/sf2/FluidR3_GM.sf2"
     for name, program, notes in (
         ("cello", 42, [(43, 1.5), (50, 1.0), (47, 0.5), (43, 1.8)]),
         ("clarinet", 71, [(67, 0.75), (64, 0.75), (60, 3.3)]),
         ("saxophone", 65, [(57, 0.5), (60, 0.5), (64, 1.5), (62, 0.5), (57, 1.8)]),
+        ("choir", 52, [(65, 1.3), (60, 0.7), (62, 1.0), (53, 1.8)]),
+        ("singer", 85, [(60, 0.6), (62, 0.6), (65, 1.9), (64, 0.5), (62, 1.2)]),
     ):
         with tempfile.TemporaryDirectory() as folder:
             score, wave = Path(folder, "score.mid"), Path(folder, "wave.wav")

@@ -30,6 +30,7 @@ from .choices import choose_device, unknown_name
 from .evaluation import dnsmos, estoi, hum_line_level_db, log_spectral_distance, mean_interval
 from .evaluation import pause_level_db, pesq_wb, psnr, si_sdr, stoi
 from .hum import Hum
+from .partials import thinning_db
 from .peers import PEERS
 from .recordings import resource_folder
 from .tables import read_table, write_table
@@ -40,10 +41,11 @@ _all_ = ["Case", "Contender", "Sounds", "bundled_cases", "corpus_cases", "find_c
 # %% ../nbs/34_benchmark.ipynb #1ee9652f
 SCORES = {
     "si_sdr": 1, "psnr": 1, "si_sdr_improvement": 1, "log_spectral_distance": 1, "pause_level": 1, "hum_attenuation": 1,
+    "thinning": 2,
     "pesq_wb": 2, "stoi": 3, "estoi": 3,
     "dnsmos_overall": 2, "dnsmos_signal": 2, "dnsmos_background": 2, "dnsmos_p808": 2,
 }  # every score, and how many digits of it mean something
-LISTENERS = tuple(SCORES)[6:]
+LISTENERS = tuple(SCORES)[7:]
 
 # %% ../nbs/34_benchmark.ipynb #6a5330d8
 def _or_empty(function: Callable[..., float], *given: Any) -> float | str:
@@ -69,6 +71,7 @@ def score_estimate(
     sample_rate: int,  # Hz
     *,
     hum: Hum | None = None,  # that lies over the sound, if there is one and it is known
+    partials: Sequence[float] = (),  # of held notes, Hz, whose level must stay
     listeners: bool = True,  # also PESQ, STOI, ESTOI and DNSMOS, which are for voices
 ) -> dict[str, float | str]:  # in the order of SCORES; empty where a score is not defined
     "Every score of an estimate."
@@ -80,6 +83,7 @@ def score_estimate(
     row["pause_level"] = pause_level_db(estimate, sample_rate, like=sounds.clean)
     hums = hum is not None and hum.present
     row["hum_attenuation"] = _or_empty(_hum_attenuation, estimate, sounds, sample_rate, hum) if hums else ""
+    row["thinning"] = thinning_db(*at_rate, partials) if partials else ""
     if listeners:
         against_clean = {"pesq_wb": pesq_wb, "stoi": stoi, "estoi": estoi}
         row |= {name: _or_empty(score, *at_rate) for name, score in against_clean.items()}
@@ -106,7 +110,7 @@ def _meet(case: Case, *, contenders: Sequence[Contender], listeners: bool, run: 
         estimate, status, spent[one.name] = attempt(one, sounds, case, delay=delay)
         row = {"method": one.name, "split": case.split}
         if estimate is not None:
-            known = {"hum": case.hum, "listeners": listeners}
+            known = {"hum": case.hum, "partials": case.partials, "listeners": listeners}
             row |= score_estimate(estimate, sounds, case.sample_rate, **known) | {"delay": delay}
         rows.append(row | {"status": status, "clip": case.name} | case.labels)
     return {"rows": rows, "spent": spent, "seconds": len(sounds.clean) / case.sample_rate}

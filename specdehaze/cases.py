@@ -67,6 +67,7 @@ class Case:
     labels: Mapping[str, str | float] = field(default_factory=dict)  # columns of its rows: voice, noise, snr_db
     hum: Hum | None = None  # the true one, for contenders that must be told
     content: str = ""  # names or hashes what `load` works from: other content, other benchmark
+    partials: tuple[float, ...] = ()  # of held notes, Hz, whose level must stay; none: nobody looks
 
 # %% ../nbs/34_cases.ipynb #ea2820de
 @cache

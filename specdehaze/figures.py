@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOOKS', 'SCORE_LABELS', 'HUM_PANELS', 'FIGURES', 'whose', 'Panel', 'plot_contenders', 'plot_voice_table',
-           'plot_hum_table', 'plot_cache_speed', 'plot_corpus_levels', 'Cleaned', 'plot_cleaned', 'most_changed',
-           'plot_clean_recordings', 'Drawing', 'draw_figure', 'save_figures']
+           'plot_hum_table', 'plot_cache_speed', 'plot_hum_speed', 'plot_corpus_levels', 'Cleaned', 'plot_cleaned',
+           'most_changed', 'plot_clean_recordings', 'Drawing', 'draw_figure', 'save_figures']
 
 # %% ../nbs/41_figures.ipynb #4205140b
 from collections.abc import Callable, Sequence
@@ -139,6 +139,23 @@ def plot_cache_speed(
         ax.invert_yaxis()
     return figure
 
+# %% ../nbs/41_figures.ipynb #c7666b78
+def plot_hum_speed(
+    rows: Sequence[dict],  # each has "method", "sample_rate" in Hz, "channels" and "real_time_factor"
+) -> Figure:  # one panel
+    "Computing time over playing time of one channel, at every sample rate."
+    with styled_figure(size=(6.4, 3.2)) as (figure, ax):
+        others = iter(("C0", "C2", "C4", "C5", "C7"))
+        for method, mine in group_rows([row for row in rows if row["channels"] == 1], "method").items():
+            look = LOOKS[whose(method)] if whose(method) == "this package" else {"color": next(others), "marker": "s"}
+            ax.plot(*zip(*((r["sample_rate"] / 1000, r["real_time_factor"]) for r in mine)), label=method, **look)
+        ax.set(xscale="log", yscale="log", xlabel="Sample rate (kHz)", ylabel="Computing over playing time")
+        ax.set_xticks((8, 16, 48, 96, 192), (8, 16, 48, 96, 192))
+        ax.minorticks_off()
+        ax.grid()
+        figure.legend(loc="outside right center")
+    return figure
+
 # %% ../nbs/41_figures.ipynb #75b32c12
 def plot_corpus_levels(
     rows: Sequence[dict],  # one a recording: "split", "loud_db", "floor_db", "bandwidth" in Hz and "seconds"
@@ -224,6 +241,7 @@ FIGURES = {
     "clean_recordings": Drawing("clean_recordings_real", plot_clean_recordings),
     "corpus": Drawing("corpus_levels", plot_corpus_levels),
     "detail_study": Drawing("detail_study", plot_detail_study),
+    "hum_speed": Drawing("hum_speed", plot_hum_speed),
     "hum_table": Drawing("hum_table", plot_hum_table),
     "loss_study": Drawing("loss_study", plot_loss_study),
     "phase_study": Drawing("phase_study", plot_phase_study),

@@ -364,6 +364,15 @@ def test_where_no_hum_is_none_is_attenuated():
     assert score_estimate(one.noisy, one, 8000, hum=absent, listeners=False)["hum_attenuation"] == ""
 
 
+def test_the_level_of_notes_is_scored_where_somebody_names_them():
+    seconds = torch.arange(16000) / 8000
+    note = 0.1 * torch.cos(2 * torch.pi * 220 * seconds)
+    one = Sounds(note, 0.01 * torch.cos(2 * torch.pi * 50 * seconds))
+    assert score_estimate(0.5 * note, one, 8000, listeners=False)["thinning"] == ""
+    row = score_estimate(0.5 * note, one, 8000, partials=(220.0,), listeners=False)
+    assert row["thinning"] == pytest.approx(20 * math.log10(2), abs=1e-4)
+
+
 def scored(method, clip, score, status="", **labels):
     return {"method": method, "si_sdr": score, "status": status, "clip": clip} | labels
 

@@ -149,6 +149,15 @@ def test_bars_of_the_cache_are_its_rows():
     assert drawn == {row["way"]: row["samples_per_second"] for row in table("cache_speed")}
 
 
+def test_speed_of_hum_is_drawn_for_every_method_of_its_table():
+    (ax,) = draw_figure("hum_speed", FOLDER).axes
+    rows = [row for row in table("hum_speed") if row["channels"] == 1]
+    drawn = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert drawn.keys() == {row["method"] for row in rows}
+    for method, factors in drawn.items():
+        assert factors == [row["real_time_factor"] for row in rows if row["method"] == method]
+
+
 def test_the_corpus_has_every_recording_in_its_picture():
     axes = draw_figure("corpus", FOLDER).axes
     for ax in axes:

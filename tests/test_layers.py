@@ -44,6 +44,7 @@ LEANS_ON = {
     "methods": ["*"],
     "dehazer": ["*"],
     "evaluation": ["*"],
+    "partials": ["evaluation"],
     "hum_evaluation": ["audio", "hum", "evaluation"],
     "bounds": ["audio", "harmonics", "hum_clock", "hum_smoother", "hum_tracking", "evaluation"],
     "archive": ["*"],
