@@ -12,13 +12,8 @@ import torch
 from scipy.linalg import expm
 from scipy.signal import firwin, freqz, upfirdn
 from torch import Tensor
-<<<<<<< HEAD
-
 from .harmonics import HarmonicBank
-from .hum_tracking import HumTrack, fit_hum
-=======
-from .hum_tracking import HarmonicBank, fit_hum
->>>>>>> live
+from .hum_tracking import fit_hum
 
 # %% ../nbs/05_hum_live.ipynb #21d46e4f
 RATES = 0.0, 1.0, 1.0, 3.0, 3.0  # corner of each model's swing, rad/s; at 0 the harmonic is steady
