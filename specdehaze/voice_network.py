@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VoicePreset', 'voice_rows', 'GatedMemory', 'recent_minimum', 'running_level', 'deep_filter', 'VoiceOutput',
-           'VoiceState', 'VoiceFrames', 'VoiceNetwork']
+           'VoiceState', 'VoiceFrames', 'VoiceNetwork', 'VoiceStream']
 
-# %% ../nbs/22_voice_network.ipynb #c3f7ef68
+# %% ../nbs/22_voice_network.ipynb #9ceacff3
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, pad, silu
 
-from .audio import Stft, mel_bank
+from .audio import Stft
 from .haze import minimum_bias, sliding_minimum
 
-# %% ../nbs/22_voice_network.ipynb #36604e5d
+# %% ../nbs/22_voice_network.ipynb #b0d9597f
 @dataclass(frozen=True, kw_only=True)
 class VoicePreset:
     "All that decides the shape of a `VoiceNetwork`."
@@ -38,7 +38,7 @@ class VoicePreset:
     smoothing_seconds: float = 0.1  # span of the mean before the minimum, s
     level_seconds: float = 2.0  # memory of the running level, s
 
-# %% ../nbs/22_voice_network.ipynb #b3ea5dee
+# %% ../nbs/22_voice_network.ipynb #0cec8acb
 def voice_rows(
     preset: VoicePreset,  # of the network
 ) -> Tensor:  # (rows, freq), weights of the bins in each row; every bin is in a row
@@ -55,7 +55,7 @@ def voice_rows(
         raise ValueError(f"{preset.bands} bands above {preset.single} bins are too many: some fall between two bins")
     return rows
 
-# %% ../nbs/22_voice_network.ipynb #97915108
+# %% ../nbs/22_voice_network.ipynb #1bc90280
 class _Scan(torch.autograd.Function):
     "Running mean with a factor of its own in every step: (frames, ...) each, and (...) to start from."
 
@@ -76,7 +76,7 @@ class _Scan(torch.autograd.Function):
         before = torch.cat([start[None], kept[:-1]])
         return gradient * (1 - keep), gradient * (before - fresh), gradient[0] * keep[0]
 
-# %% ../nbs/22_voice_network.ipynb #70c9a30b
+# %% ../nbs/22_voice_network.ipynb #cc59ffe7
 class GatedMemory(nn.Module):
     "A linear recurrence with gates that see the input only, added to the input."
 
@@ -111,7 +111,7 @@ class GatedMemory(nn.Module):
         kept = _Scan.apply(fresh.contiguous(), keep.sigmoid().contiguous(), memory)
         return frames + self.leave(kept * silu(gate)), (seen[len(frames) :].detach(), kept[-1].detach())
 
-# %% ../nbs/22_voice_network.ipynb #d23531ce
+# %% ../nbs/22_voice_network.ipynb #87891b35
 def recent_minimum(
     power: Tensor,  # (frames, batch, rows), squared magnitude
     history: Tensor | None,  # (smoothing + window - 2, batch, rows), the power before; None: as in the first frame
@@ -128,7 +128,7 @@ def recent_minimum(
     veil = sliding_minimum(means, window) * minimum_bias(smoothing, window, overlap)
     return veil.permute(2, 0, 1), known[len(power) :]
 
-# %% ../nbs/22_voice_network.ipynb #24cb63b8
+# %% ../nbs/22_voice_network.ipynb #9b805cbf
 def running_level(
     power: Tensor,  # (frames, batch)
     before: tuple[Tensor, int] | None,  # the mean without its correction, and how many frames it has heard
@@ -143,7 +143,7 @@ def running_level(
     count = torch.arange(heard + 1, heard + len(power) + 1, device=power.device)[:, None]
     return means / (1 - fade ** count.to(power)), (mean.clone(), heard + len(power))
 
-# %% ../nbs/22_voice_network.ipynb #7c28c88a
+# %% ../nbs/22_voice_network.ipynb #1cccb7df
 def deep_filter(
     spectrum: Tensor,  # (frames, batch, freq), complex
     past: Tensor,  # (taps - 1, batch, freq), complex, the frames before
@@ -160,7 +160,7 @@ def deep_filter(
         lowest = lowest + coefficients[:, :, taps] * above + coefficients[:, :, taps + 1] * below
     return torch.cat([lowest, spectrum[..., bins:]], -1)
 
-# %% ../nbs/22_voice_network.ipynb #b2048008
+# %% ../nbs/22_voice_network.ipynb #cca628b9
 class VoiceOutput(NamedTuple):
     "What a `VoiceNetwork` says of a recording."
 
@@ -169,7 +169,7 @@ class VoiceOutput(NamedTuple):
     gate: Tensor  # (batch, freq, frames), in [0, 1]: 1 trusts the mask, 0 the veil
     clean: Tensor  # (batch, samples)
 
-# %% ../nbs/22_voice_network.ipynb #c7fa8511
+# %% ../nbs/22_voice_network.ipynb #83c8e2d3
 class VoiceState(NamedTuple):
     "What a `VoiceNetwork` knows of the frames before."
 
@@ -179,7 +179,7 @@ class VoiceState(NamedTuple):
     gained: Tensor  # (taps - 1, batch, freq), complex, the last frames in front of the deep filter
     memory: list[tuple[Tensor, Tensor]]  # of each layer
 
-# %% ../nbs/22_voice_network.ipynb #4c1448b0
+# %% ../nbs/22_voice_network.ipynb #b96533f4
 class VoiceFrames(NamedTuple):
     "What a `VoiceNetwork` says of some frames."
 
@@ -188,7 +188,7 @@ class VoiceFrames(NamedTuple):
     log_veil: Tensor  # (frames, batch, rows), natural logarithm of the noise power
     gate: Tensor  # (frames, batch, rows), in [0, 1]
 
-# %% ../nbs/22_voice_network.ipynb #0e0474db
+# %% ../nbs/22_voice_network.ipynb #15368d91
 class VoiceNetwork(nn.Module):
     "A recurrent network with veil, mask, gate and deep filter that hears nothing of the future."
 
@@ -277,3 +277,51 @@ class VoiceNetwork(nn.Module):
         said, _ = self.step(self.stft.forward(noisy).permute(2, 0, 1))
         heads = [(head @ self.spread).permute(1, 2, 0) for head in (said.mask, said.log_veil.exp(), said.gate)]
         return VoiceOutput(*heads, self.stft.inverse(said.spectrum.permute(1, 2, 0), noisy.shape[-1]))
+
+# %% ../nbs/22_voice_network.ipynb #45c1aa02
+class VoiceStream:
+    "Cleans a recording as it comes in, in blocks of any length; what comes out is one hop late."
+
+    def __init__(
+        self,
+        network: VoiceNetwork,  # in evaluation mode
+        channels: int = 1,  # each is cleaned by itself
+    ):
+        self.network, self.stft, self.state = network, network.stft, None
+        like = next(network.parameters())
+        self.waiting = like.new_zeros(channels, self.stft.n_fft - self.stft.hop_length)
+        self.tail, self.window = torch.zeros_like(self.waiting), self.stft.window(like)
+
+    @property
+    def latency(self) -> float:  # s
+        "From a sound's arrival to its clean copy, with blocks of one hop."
+        return self.stft.n_fft / self.network.preset.sample_rate
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        block: Tensor,  # (channels, any number of samples)
+    ) -> Tensor:  # (channels, samples), as many as whole hops could be finished
+        "Hear a block."
+        n_fft, hop = self.stft.n_fft, self.stft.hop_length
+        self.waiting = torch.cat([self.waiting, block], -1)
+        if self.waiting.shape[-1] < n_fft:
+            return block[:, :0]
+        frames = self.waiting.unfold(-1, n_fft, hop).transpose(0, 1)
+        self.waiting = self.waiting[:, len(frames) * hop :]
+        said, self.state = self.network.step(torch.fft.rfft(frames * self.window), self.state)
+        return self._add(torch.fft.irfft(said.spectrum, n_fft) * self.window)
+
+    def _add(self, frames: Tensor) -> Tensor:
+        "Overlap frames (frames, channels, n_fft) with what is left of the frames before."
+        hop, parts = self.stft.hop_length, []
+        for frame in frames:
+            total = pad(self.tail, (0, hop)) + frame
+            parts.append(total[:, :hop])
+            self.tail = total[:, hop:]
+        return torch.cat(parts, -1)
+
+    def finish(self) -> Tensor:  # (channels, samples), the rest
+        "Hear that there is no more."
+        missing = -self.waiting.shape[-1] % self.stft.hop_length
+        return self(self.waiting.new_zeros(len(self.waiting), missing + self.stft.hop_length))
