@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.fft import next_fast_len
-from torch import Tensor
 
 from .augmentation import Pairs
 from .bank import RATE, Bank
