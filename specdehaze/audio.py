@@ -62,7 +62,7 @@ def mix_at_snr(
 # %% ../nbs/00_audio.ipynb #f4d5d97b
 @dataclass(frozen=True)
 class Stft:
-    "Short-time Fourier transform, periodic Hann window or a power of it, and its inverse; frame t is centred on sample t * hop_length."
+    "Short-time Fourier transform, a power of the Hann window, and its inverse; frame t is centred on t * hop_length."
 
     n_fft: int = 512  # window, samples (even)
     hop_length: int = 128  # from frame to frame, samples (at most n_fft / 2)

@@ -78,7 +78,8 @@ class Bank:
     ):
         try:
             rows = json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf-8"))
-            self.steps = np.memmap(Path(folder) / f"{name}.i16", dtype="<i2", mode="r")
+            path = Path(folder) / f"{name}.i16"
+            self.steps = np.memmap(path, dtype="<i2", mode="r") if path.stat().st_size else np.empty(0, "<i2")
         except FileNotFoundError:
             raise FileNotFoundError(f"{folder}: holds no bank of {name}; make one with build_bank") from None
         self.streams = [Stream(**row) for row in rows]
@@ -241,7 +242,8 @@ def noise_streams(
     for name, takes in noises.items():
         sounds = []
         for take in takes:
-            sound = read_mono(Path(folders[take.source]) / take.place, sample_rate=RATE)[0][: round(most_seconds * RATE)]
+            sound = read_mono(Path(folders[take.source]) / take.place, sample_rate=RATE)[0]
+            sound = sound[: round(most_seconds * RATE)]
             sounds.append(sound * (0.08 / sound.square().mean().sqrt().clamp_min(1e-5)))
         if takes[0].kind == "keyboard":
             continue

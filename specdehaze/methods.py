@@ -239,6 +239,6 @@ def network_method(
     return Method(name, summary, "network", partial(_clean_with, name=name), context_seconds=2.0, block_seconds=15.0)
 
 # %% ../nbs/29_methods.ipynb #9b89816b
-register(network_method("voice", "a recurrent network that corrects the veil, gates it and filters low harmonics, for voices"))
+register(network_method("voice", "a recurrent network for voices: it corrects the veil and mends low harmonics"))
 register(network_method("hybrid", "a small network that corrects the veil and gates it, for voices in any noise"))
 register(network_method("hum_unet", "a small network that masks mains hum, to compare with subtracting it"))

@@ -48,7 +48,7 @@ _OCTAVES = np.log2(np.maximum(_POINTS, 62.5) / 1000)  # from 1 kHz
 
 # %% ../nbs/19_mixing.ipynb #bc8135a1
 def draw_colour(
-    random: np.random.Generator,
+    random: np.random.Generator,  # the dice
     *,
     tilt_db: float,  # an octave, at most, dB
     bump_db: float,  # at most, dB
@@ -61,7 +61,7 @@ def draw_colour(
 
 # %% ../nbs/19_mixing.ipynb #e53957f7
 def draw_limits(
-    random: np.random.Generator,
+    random: np.random.Generator,  # the dice
 ) -> np.ndarray:  # (2, points), gain for the voice and for the noise
     "Where low and high frequencies end: for both alike, or, in one clip of 25, for the voice alone."
     limits, fate = np.ones((2, len(_POINTS))), random.random()
@@ -75,7 +75,7 @@ def draw_limits(
 
 # %% ../nbs/19_mixing.ipynb #031a1d1d
 def draw_room(
-    random: np.random.Generator,
+    random: np.random.Generator,  # the dice
 ) -> np.ndarray:  # (samples), impulse response
     "Direct sound, then reflections that grow dense and die away (after Moorer 1979)."
     seconds = np.arange(RATE // 4) / RATE
@@ -93,7 +93,7 @@ class Mixes:
     def __init__(
         self,
         folder: str | Path,  # of a bank with voices and noises
-        settings: MixingSettings = MixingSettings(),
+        settings: MixingSettings = MixingSettings(),  # how often what is drawn
     ):
         "Raises FileNotFoundError if there is no bank, ValueError if nobody speaks in it."
         self.voices, self.noises, self.settings = Bank(folder, "voices"), Bank(folder, "noises"), settings
@@ -117,7 +117,7 @@ class Mixes:
 
     def speech(
         self,
-        random: np.random.Generator,
+        random: np.random.Generator,  # the dice
     ) -> np.ndarray:  # (samples), at any level
         "A piece of a voice in which something is said."
         named, weights = self.speakers
@@ -126,7 +126,7 @@ class Mixes:
 
     def noise(
         self,
-        random: np.random.Generator,
+        random: np.random.Generator,  # the dice
     ) -> np.ndarray:  # (samples), RMS 1
         "A piece of a noise, perhaps faster or slower."
         (there, weights), samples = self.kinds, self.settings.samples
@@ -137,7 +137,8 @@ class Mixes:
         named = there[kind][random.integers(len(there[kind]))]
         speed = 1.0
         if self.settings.speeds:
-            speed = random.uniform(0.97, 1.03) if kind == "hum" else math.exp(random.uniform(math.log(0.6), math.log(1.6)))
+            widest = 0.03 if kind == "hum" else math.log(1.6)
+            speed = math.exp(random.uniform(-widest, widest))
         piece = _audible(self.noises, named[random.integers(len(named))], int(samples * speed) + 2, random)
         return _at_rms(np.interp(np.arange(samples) * speed, np.arange(len(piece)), piece).astype(np.float32))
 

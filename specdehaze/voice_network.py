@@ -210,9 +210,8 @@ class VoiceNetwork(nn.Module):
         self.taps = preset.taps + 2 * preset.sides if preset.taps else 0
         self.filter = nn.Linear(units, 2 * self.taps * preset.filtered) if self.taps else None
         with torch.no_grad():
-            for head, scale in ((self.heads, 0.3), (self.filter, 0.1)):
-                if head is not None:
-                    head.weight.mul_(scale), head.bias.zero_()
+            for head in (self.heads, self.filter) if self.taps else (self.heads,):
+                head.weight.mul_(0.2), head.bias.zero_()
 
     def start(
         self,

@@ -113,7 +113,7 @@ class VoiceTraining:
 
     def __init__(
         self,
-        settings: VoiceSettings,
+        settings: VoiceSettings,  # of the training
         checkpoint: Path,  # to go on from, and to write
     ):
         "Raises TrainingError for a checkpoint of another training."
@@ -143,7 +143,8 @@ class VoiceTraining:
 
     def save(self) -> None:
         "Write the checkpoint, whole or not at all."
-        record = {"network": pack(self.network), "settings": asdict(self.settings), "rows": self.rows, "step": self.step}
+        said = {"rows": self.rows, "step": self.step}
+        record = {"network": pack(self.network), "settings": asdict(self.settings)} | said
         content = {
             "specdehaze": record,
             "state_dict": {f"network.{name}": value for name, value in self.mean.items()},
@@ -202,7 +203,7 @@ def train_voice(
     bank: str | Path,  # folder of a bank of the train split
     validation: str | Path,  # folder of a bank of the validation split
     run_dir: str | Path,  # folder of the run
-    settings: VoiceSettings = VoiceSettings(),
+    settings: VoiceSettings = VoiceSettings(),  # of the training
     *,
     steps: int,  # in all, those of earlier calls among them
     fall: int = 0,  # steps over which the rate falls to 0 in the end; 0: it stays
@@ -213,7 +214,8 @@ def train_voice(
     "Train, or go on. Raises TrainingError as `VoiceTraining` does, FileNotFoundError if there is no bank."
     run_dir = Path(run_dir)
     mixes = Mixes(bank, settings.mixing)
-    fixed = MixingSettings(batch_size=clips, seconds=5.0, snr_db=(0.0, 15.0), rooms=0.0, colours=0.0, speeds=False, seed=1)
+    plain = {"rooms": 0.0, "colours": 0.0, "speeds": False}
+    fixed = MixingSettings(batch_size=clips, seconds=5.0, snr_db=(0.0, 15.0), seed=1, **plain)
     judged = Mixes(validation, fixed).batch(0)
     with hold_folder(run_dir):
         training = VoiceTraining(settings, run_dir / "voice.ckpt")
