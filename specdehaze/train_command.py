@@ -146,7 +146,8 @@ def train(
     if [cache_dir, corpus, bank].count(None) != 2 or (preset == "voice") != (bank is not None):
         raise fail("pairs come from --cache-dir or from --corpus, one of the two; for the preset voice, from --bank")
     if bank:
-        return _run_voice(settings, bank, run_dir or Path("runs", preset), steps=steps, fall=min(fall, steps))
+        length = {"steps": steps, "fall": min(fall, steps), "device": device}
+        return _run_voice(settings, bank, run_dir or Path("runs", preset), **length)
     _run(settings, cache_dir, corpus, run_dir or Path("runs", preset), machines)
 
 # %% ../nbs/44_train_command.ipynb #d2986dad
@@ -176,7 +177,7 @@ def _run(
         typer.echo(f"finished, best epoch: {best}")
 
 # %% ../nbs/44_train_command.ipynb #7e7adc75
-def _run_voice(settings: dict[str, Any], bank: Path, run_dir: Path, *, steps: int, fall: int) -> None:
+def _run_voice(settings: dict[str, Any], bank: Path, run_dir: Path, **machine: Any) -> None:
     "Make the banks that are missing, train, and say how it goes."
     from specdehaze.bank import build_bank
     from specdehaze.mixing import MixingSettings
@@ -188,13 +189,14 @@ def _run_voice(settings: dict[str, Any], bank: Path, run_dir: Path, *, steps: in
 
     def report(row: dict[str, float]) -> None:
         scores = f"SI-SDR {row['si_sdr']:.2f} dB  PESQ {row['pesq_wb']:.3f}  STOI {row['stoi']:.3f}"
-        typer.echo(f"step {row['step']} of {steps}  loss {row['loss']:.4f}  {scores}  {row['seconds']:.0f} s")
+        place = f"step {row['step']} of {machine['steps']}"
+        typer.echo(f"{place}  loss {row['loss']:.4f}  {scores}  {row['seconds']:.0f} s")
 
     try:
         build_bank(bank, say=typer.echo)
         build_bank(validation, split="validation", say=typer.echo)
         chosen = VoiceSettings(**rate, mixing=mixing)
-        best = train_voice(bank, validation, run_dir, chosen, steps=steps, fall=fall, report=report)
+        best = train_voice(bank, validation, run_dir, chosen, report=report, **machine)
     except KeyboardInterrupt:
         raise fail("stopped; the same command goes on from the last checkpoint", status=130) from None
     except (RuntimeError, OSError) as error:

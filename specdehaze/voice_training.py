@@ -21,6 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from .augmentation import Pairs
 from .batches import TrainingError, hold_folder
 from .checkpoints import CheckpointError, build, pack, read_checkpoint
+from .choices import choose_device
 from .evaluation import pesq_wb, si_sdr, stoi
 from .losses import si_sdr_loss
 from .mixing import Mixes, MixingSettings
@@ -115,12 +116,15 @@ class VoiceTraining:
         self,
         settings: VoiceSettings,  # of the training
         checkpoint: Path,  # to go on from, and to write
+        *,
+        device: str = "auto",  # where to compute, see `choose_device`
     ):
         "Raises TrainingError for a checkpoint of another training."
         self.settings, self.checkpoint, self.rows, self.step = settings, checkpoint, [], 0
         with torch.random.fork_rng():
             torch.manual_seed(settings.mixing.seed)
             self.network = build(settings.preset).train()
+        self.network.to(choose_device(device))
         rates = {"lr": settings.learning_rate, "betas": (0.9, 0.98), "weight_decay": settings.weight_decay}
         self.optimizer = torch.optim.AdamW(self.network.parameters(), **rates)
         self.mean = {name: value.clone() for name, value in self.network.state_dict().items()}
@@ -138,7 +142,8 @@ class VoiceTraining:
             raise TrainingError(f"{self.checkpoint}: made with {record.get('settings')}, not {mine}; {advice}")
         self.network.load_state_dict(content["weights"])
         self.optimizer.load_state_dict(content["optimizer"])
-        self.mean = {name.removeprefix("network."): value for name, value in content["state_dict"].items()}
+        for name, value in content["state_dict"].items():
+            self.mean[name.removeprefix("network.")].copy_(value)
         self.rows, self.step = record["rows"], record["step"]
 
     def save(self) -> None:
@@ -163,7 +168,8 @@ class VoiceTraining:
         "Take one step. Raises TrainingError when the loss is no number."
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.settings.learning_rate
-        parts = voice_loss(self.network, pairs)
+        device = next(self.network.parameters()).device
+        parts = voice_loss(self.network, Pairs(*(part.to(device) for part in pairs)))
         if not parts["loss"].isfinite():
             raise TrainingError(f"the loss is no number at step {self.step}; try a lower learning rate")
         self.optimizer.zero_grad(set_to_none=True)
@@ -180,7 +186,7 @@ class VoiceTraining:
         "A network with the mean of the weights."
         network = build(self.settings.preset)
         network.load_state_dict(self.mean)
-        return network.eval()
+        return network.to(next(self.network.parameters()).device).eval()
 
 # %% ../nbs/35_voice_training.ipynb #d6dd7c80
 @torch.no_grad()
@@ -189,10 +195,10 @@ def judge(
     pairs: Pairs,  # (clips, samples) each, of the validation split
 ) -> dict[str, float]:  # means: SI-SDR in dB, PESQ, STOI; SI-SDR of the clean clips when they are cleaned
     "Clean every clip, with its noise and without. Clips in which nobody speaks are left out."
-    rate, scores = network.preset.sample_rate, []
+    rate, device, scores = network.preset.sample_rate, next(network.parameters()).device, []
     for clean, noisy in zip(pairs.clean, pairs.noisy):
         if clean.square().mean() > 1e-6:
-            estimate, same = network(torch.stack([noisy, clean])).clean
+            estimate, same = network(torch.stack([noisy, clean]).to(device)).clean.cpu()
             judged = [float(measure(estimate, clean, rate)) for measure in (pesq_wb, stoi)]
             scores.append([float(si_sdr(estimate, clean)), *judged, float(si_sdr(same, clean))])
     means = torch.tensor(scores).nanmean(0).tolist()
@@ -209,6 +215,7 @@ def train_voice(
     fall: int = 0,  # steps over which the rate falls to 0 in the end; 0: it stays
     judge_every: int = 1500,  # steps
     clips: int = 24,  # of the validation split
+    device: str = "auto",  # where to compute
     report: Callable[[dict[str, float]], None] = lambda row: None,  # called with each row of metrics.csv
 ) -> Path:  # the checkpoint
     "Train, or go on. Raises TrainingError as `VoiceTraining` does, FileNotFoundError if there is no bank."
@@ -218,7 +225,7 @@ def train_voice(
     fixed = MixingSettings(batch_size=clips, seconds=5.0, snr_db=(0.0, 15.0), seed=1, **plain)
     judged = Mixes(validation, fixed).batch(0)
     with hold_folder(run_dir):
-        training = VoiceTraining(settings, run_dir / "voice.ckpt")
+        training = VoiceTraining(settings, run_dir / "voice.ckpt", device=device)
         for row in _rounds(training, mixes, judged, stop=steps, fall=fall, every=judge_every):
             training.rows.append(row)
             training.save()

@@ -51,7 +51,7 @@ LEANS_ON = {
     "cases": ["*"],
     "hum_cases": ["*"],
     "benchmark": ["*"],
-    "voice_training": ["mixing", "batches", "checkpoints", "losses", "evaluation"],
+    "voice_training": ["mixing", "batches", "checkpoints", "choices", "losses", "evaluation"],
     "plots": ["*"],
     "network_pictures": ["*"],
     "run_pictures": ["*"],
