@@ -33,8 +33,8 @@ class MixingSettings:
     seconds: float = 3.0  # length of a clip
     snr_db: tuple[float, float] = (-6.0, 20.0)  # of nine clips in ten, dB; the others reach up to 45
     rooms: float = 0.2  # share of voices that stand in a room
-    colours: float = 0.6  # share of voices and noises whose spectrum is bent
-    speeds: bool = True  # whether noises are played faster and slower
+    colours: float = 0.8  # share of voices and noises whose spectrum is bent
+    speeds: bool = True  # whether voices and noises are played faster and slower
     seed: int = 0  # of everything
 
     @property
@@ -53,10 +53,11 @@ def draw_colour(
     tilt_db: float,  # an octave, at most, dB
     bump_db: float,  # at most, dB
 ) -> np.ndarray:  # (points), gain
-    "A tilt and two bumps (after Valin 2018)."
+    "A tilt and three bumps, broad or narrow (after Valin 2018)."
     level = random.uniform(-tilt_db, tilt_db) * _OCTAVES
-    for _ in range(2):
-        level = level + random.uniform(-bump_db, bump_db) * np.exp(-2 * (_OCTAVES - random.uniform(-3.5, 3)) ** 2)
+    for _ in range(3):
+        distance = _OCTAVES - random.uniform(-3.5, 3)
+        level = level + random.uniform(-bump_db, bump_db) * np.exp(-random.uniform(1, 6) * distance**2)
     return 10 ** (level / 20)
 
 # %% ../nbs/19_mixing.ipynb #e53957f7
@@ -118,11 +119,12 @@ class Mixes:
     def speech(
         self,
         random: np.random.Generator,  # the dice
+        samples: int,  # length
     ) -> np.ndarray:  # (samples), at any level
         "A piece of a voice in which something is said."
         named, weights = self.speakers
         streams = named[random.choice(len(named), p=weights)]
-        return _audible(self.voices, streams[random.integers(len(streams))], self.settings.samples, random)
+        return _audible(self.voices, streams[random.integers(len(streams))], samples, random)
 
     def noise(
         self,
@@ -132,12 +134,12 @@ class Mixes:
         (there, weights), samples = self.kinds, self.settings.samples
         kind = list(there)[random.choice(len(there), p=weights)]
         if kind == "babble":
-            crowd = [self.speech(random) * 10 ** (-random.uniform(0, 6) / 20) for _ in range(random.integers(1, 7))]
-            return _at_rms(np.sum(crowd, 0))
+            crowd = [self.speech(random, samples) for _ in range(random.integers(1, 7))]
+            return _at_rms(sum(voice * 10 ** (-random.uniform(0, 6) / 20) for voice in crowd))
         named = there[kind][random.integers(len(there[kind]))]
         speed = 1.0
         if self.settings.speeds:
-            widest = 0.03 if kind == "hum" else math.log(1.6)
+            widest = 0.03 if kind == "hum" else math.log(1.8)
             speed = math.exp(random.uniform(-widest, widest))
         piece = _audible(self.noises, named[random.integers(len(named))], int(samples * speed) + 2, random)
         return _at_rms(np.interp(np.arange(samples) * speed, np.arange(len(piece)), piece).astype(np.float32))
@@ -147,11 +149,14 @@ class Mixes:
         number: int,  # from 0
     ) -> Pairs:  # (batch, samples) each; their sum has RMS 0.1
         "Draw a batch."
-        random, size = np.random.default_rng([self.settings.seed, number]), self.settings.batch_size
-        clean, noise = (np.stack([draw(random) for _ in range(size)]) for draw in (self.speech, self.noise))
-        for row in np.nonzero(random.random(size) < 0.3)[0]:
-            noise[row] += self.noise(random) * 10 ** (random.uniform(-12, 3) / 20)
-        return _set_levels(_colour(Pairs(clean, noise), self.settings, random), self.settings, random)
+        settings, random = self.settings, np.random.default_rng([self.settings.seed, number])
+        spans, noise = _draw_spans(settings, random), []
+        clean = [self.speech(random, int(settings.samples * span / _length(settings))) for span in spans]
+        for _ in spans:
+            noise.append(self.noise(random))
+            for _ in range(random.choice(4, p=(0.4, 0.4, 0.15, 0.05))):
+                noise[-1] = noise[-1] + self.noise(random) * 10 ** (random.uniform(-15, 3) / 20)
+        return _set_levels(_colour(clean, noise, spans, settings, random), settings, random)
 
 # %% ../nbs/19_mixing.ipynb #4b46251b
 def _audible(bank: Bank, stream: tuple, samples: int, random: np.random.Generator) -> np.ndarray:
@@ -167,27 +172,54 @@ def _at_rms(sound: np.ndarray) -> np.ndarray:
     "The sound with RMS 1."
     return sound / (np.sqrt(np.square(sound).mean()) + 1e-6)
 
+# %% ../nbs/19_mixing.ipynb #a1b2c3d4
+def _length(settings: MixingSettings) -> int:
+    "Of the Fourier transform of a clip: room for an echo, and a size that is quick."
+    return next_fast_len(settings.samples + RATE // 4, real=True)
+
+# %% ../nbs/19_mixing.ipynb #a1b2c3d5
+def _draw_spans(settings: MixingSettings, random: np.random.Generator) -> list[int]:
+    "For each clip, how much of a voice is played in its time: more is faster."
+    widest = math.log(1.16) if settings.speeds else 0.0
+    speeds = np.exp(random.uniform(-widest, widest, settings.batch_size))
+    speeds[random.random(settings.batch_size) < 0.2] = 1.0
+    return [next_fast_len(int(_length(settings) * speed), real=True) for speed in speeds]
+
 # %% ../nbs/19_mixing.ipynb #ecf26d80
-def _colour(pairs: Pairs, settings: MixingSettings, random: np.random.Generator) -> Pairs:
-    "Bend spectra and put voices into rooms, (batch, samples) each: one trip through the frequency domain."
-    samples, size = settings.samples, settings.batch_size
-    gains = np.stack([draw_limits(random) for _ in range(size)], 1)
-    for row in range(size):
-        for part, (tilt_db, bump_db) in enumerate(((1.5, 4.0), (3.0, 7.0))):
+def _draw_gains(settings: MixingSettings, random: np.random.Generator) -> np.ndarray:
+    "What microphones and lines do to voices and noises, (2, batch, freq) on the grid of `_length`."
+    gains = np.stack([draw_limits(random) for _ in range(settings.batch_size)], 1)
+    for row in range(settings.batch_size):
+        for part, (tilt_db, bump_db) in enumerate(((2.5, 7.0), (4.0, 10.0))):
             if random.random() < settings.colours:
                 gains[part, row] *= draw_colour(random, tilt_db=tilt_db, bump_db=bump_db)
-    longer = next_fast_len(samples + RATE // 4, real=True)
-    frequencies = np.fft.rfftfreq(longer, 1 / RATE)
+    frequencies = np.fft.rfftfreq(_length(settings), 1 / RATE)
     left = np.clip(np.searchsorted(_POINTS, frequencies) - 1, 0, len(_POINTS) - 2)
     share = ((frequencies - _POINTS[left]) / (_POINTS[left + 1] - _POINTS[left])).astype(np.float32)
     gains = gains.astype(np.float32)
-    spectra = torch.fft.rfft(torch.from_numpy(np.stack(pairs).astype(np.float32)), longer)
-    spectra *= torch.from_numpy(gains[..., left] * (1 - share) + gains[..., left + 1] * share)
-    rows = np.nonzero(random.random(size) < settings.rooms)[0]
+    return gains[..., left] * (1 - share) + gains[..., left + 1] * share
+
+# %% ../nbs/19_mixing.ipynb #a1b2c3d6
+def _colour(
+    clean: list[np.ndarray],
+    noise: list[np.ndarray],
+    spans: list[int],
+    settings: MixingSettings,
+    random: np.random.Generator,
+) -> Pairs:
+    "Set speeds, bend spectra and put voices into rooms: one trip through the frequency domain."
+    length, samples = _length(settings), settings.samples
+    spectra = torch.zeros(2, len(clean), length // 2 + 1, dtype=torch.complex64)
+    spectra[1] = torch.fft.rfft(torch.from_numpy(np.stack(noise).astype(np.float32)), length)
+    for row, (voice, span) in enumerate(zip(clean, spans)):
+        spectrum = torch.fft.rfft(torch.from_numpy(voice), span)[: length // 2 + 1]
+        spectra[0, row, : len(spectrum)] = spectrum * (length / span)
+    spectra *= torch.from_numpy(_draw_gains(settings, random))
+    rows = np.nonzero(random.random(len(clean)) < settings.rooms)[0]
     if len(rows):
         rooms = torch.from_numpy(np.stack([draw_room(random) for _ in rows]))
-        spectra[0, rows] *= torch.fft.rfft(rooms, longer)
-    return Pairs(*torch.fft.irfft(spectra, longer)[..., :samples])
+        spectra[0, rows] *= torch.fft.rfft(rooms, length)
+    return Pairs(*torch.fft.irfft(spectra, length)[..., :samples])
 
 # %% ../nbs/19_mixing.ipynb #78f90fa1
 def _set_levels(pairs: Pairs, settings: MixingSettings, random: np.random.Generator) -> Pairs:
