@@ -30,25 +30,35 @@ def card_of(record: dict, hours: float, machine: str) -> dict:
     }
 
 
+def in_words(card: dict, parameters: int, megabytes: float) -> str:
+    "The card as a page."
+    scores = "SI-SDR {si_sdr} dB, PESQ {pesq_wb}, STOI {stoi}; clean voices come out at {clean_si_sdr} dB"
+    data, training = card["data"], card["training"]
+    mixing = ", ".join(f"{name} {value}" for name, value in training["mixing"].items())
+    rows = {
+        "parameters": f"{parameters:,}, {megabytes:.1f} MB",
+        "learnt from": f"{data['hours_of_clean_sound']} h of {data['voices']} voices, each at several speeds",
+        "voices": ", ".join(data["sources"]) + "; see [the catalogue](../sources.csv)",
+        "noises": data["noises"],
+        "mixing": mixing,
+        "training": f"{card['steps']} steps, rate {training['learning_rate']}, mean over steps {training['average']}",
+        "remark": data["remark"],
+        "took": f"{card['hours']} h on {card['machine']}, {card['date']}",
+        "validation": scores.format(**card["validation"]) + "; clips of 5 s at 0 to 15 dB",
+        "licence": f"{card['licence']} for the weights; the recordings keep theirs: {', '.join(data['licences'])}",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    first = 'A VoiceNetwork that takes noise off voices, block by block and 32 ms late. `Dehazer("voice")` uses it.'
+    return f"# voice\n\n{first}\n\n| | |\n|---|---|\n{table}\n\n{WEAK}\n"
+
+
 def main(checkpoint: str, hours: str, machine: str) -> None:
     "Write both files beside this script."
     network, folder = load_network(checkpoint), Path(__file__).resolve().parent
     card = card_of(read_checkpoint(checkpoint)["specdehaze"], float(hours), machine)
-    save_weights(network, folder / "voice.safetensors", card)
-    scores = ", ".join(f"{name} {value}" for name, value in card["validation"].items())
-    text = f"""# voice
-
-{count_parameters(network):,} parameters that take noise off voices, block by block, 32 ms late.
-
-- Made on {card["date"]} in {card["hours"]} hours on {machine}: {card["steps"]} steps, seed {card["seed"]}.
-- On clips of validation voices and noises at 0 to 15 dB: {scores}.
-- Data: {card["data"]}
-- Settings: {card["training"]}
-- Licence: {card["licence"]}.
-
-{WEAK}
-"""
-    write_whole(folder / "voice.md", text.encode())
+    weights = save_weights(network, folder / "voice.safetensors", card)
+    page = in_words(card, count_parameters(network), weights.stat().st_size / 1e6)
+    write_whole(folder / "voice.md", page.encode())
 
 
 if __name__ == "__main__":
