@@ -63,16 +63,24 @@ def mix_at_snr(
 # %% ../nbs/00_audio.ipynb #f4d5d97b
 @dataclass(frozen=True)
 class Stft:
-    "Short-time Fourier transform, periodic Hann window, and its inverse; frame t is centred on sample t * hop_length."
+    "Short-time Fourier transform, a power of the Hann window, and its inverse; frame t is centred on t * hop_length."
 
     n_fft: int = 512  # window, samples (even)
     hop_length: int = 128  # from frame to frame, samples (at most n_fft / 2)
+    exponent: float = 1.0  # of the Hann window; with 0.5, analysis and synthesis have the same share in it
 
     def __post_init__(self):
         if self.n_fft < 2 or self.n_fft % 2:
             raise ValueError(f"n_fft must be even and at least 2, not {self.n_fft}")
         if not 1 <= self.hop_length <= self.n_fft // 2:
             raise ValueError(f"hop_length must be from 1 to n_fft / 2 = {self.n_fft // 2}, not {self.hop_length}")
+
+    def window(
+        self,
+        like: Tensor,  # of the device and type that are wanted
+    ) -> Tensor:  # (n_fft)
+        "What each frame is multiplied by."
+        return torch.hann_window(self.n_fft, dtype=like.dtype, device=like.device) ** self.exponent
 
     def forward(
         self,
@@ -81,7 +89,7 @@ class Stft:
         "Spectra of all frames."
         half = self.n_fft // 2
         padded = pad(waveform, (half, half + -waveform.shape[-1] % self.hop_length))
-        window = torch.hann_window(self.n_fft, dtype=waveform.dtype, device=waveform.device)
+        window = self.window(waveform)
         flat = padded.reshape(-1, padded.shape[-1])
         if not len(flat):  # no channels, or an empty batch
             frames = 1 + (padded.shape[-1] - self.n_fft) // self.hop_length
@@ -100,7 +108,7 @@ class Stft:
             raise ValueError(f"{spectrum.shape[-1]} frames hold at most {longest} samples, not {length}")
         if length == 0 or not spectrum.numel():
             return spectrum.real.new_zeros(*spectrum.shape[:-2], length)
-        window = torch.hann_window(self.n_fft, dtype=spectrum.real.dtype, device=spectrum.device)
+        window = self.window(spectrum.real)
         flat = spectrum.reshape(-1, *spectrum.shape[-2:])
         waveform = torch.istft(flat, self.n_fft, self.hop_length, window=window)
         return waveform.reshape(*spectrum.shape[:-2], longest)[..., :length]

@@ -25,28 +25,30 @@ from .networks import SpectralNetwork
 from .recordings import resource_folder
 from .spectrogram_unet import SpectrogramUNet, UNetPreset
 from .tables import write_whole
+from .voice_network import VoiceNetwork, VoicePreset
 
 # %% ../nbs/24_checkpoints.ipynb #3d51a8e3
 class CheckpointError(ValueError):
     "A file of weights that cannot be used, or a preset that is not there; the message says what to do."
 
 # %% ../nbs/24_checkpoints.ipynb #16d02128
-PRESETS: dict[str, UNetPreset | HybridPreset] = {
+PRESETS: dict[str, UNetPreset | HybridPreset | VoicePreset] = {
     "unet_20": UNetPreset(),
     "unet_32": UNetPreset(base=32),
     "hum_unet": UNetPreset(n_fft=2048, hop_length=512, base=12, highest=4000.0, compression=0.3),
     "hybrid_32": HybridPreset(),
     "hybrid_mel": HybridPreset(base=16, mel_bands=80),
     "hybrid": HybridPreset(base=12, mel_bands=64, levels=4, memory=128, detail=0.3),
+    "voice": VoicePreset(),
 }  # shapes of networks by name
 
 # %% ../nbs/24_checkpoints.ipynb #7ea39664
-_NETWORKS = {network.__name__: network for network in (SpectrogramUNet, HybridUNet)}
+_NETWORKS = {network.__name__: network for network in (SpectrogramUNet, HybridUNet, VoiceNetwork)}
 
 # %% ../nbs/24_checkpoints.ipynb #55b57ab1
 def build(
-    preset: str | UNetPreset | HybridPreset,  # a name in PRESETS, or a preset
-) -> SpectralNetwork:  # with random weights
+    preset: str | UNetPreset | HybridPreset | VoicePreset,  # a name in PRESETS, or a preset
+) -> SpectralNetwork | VoiceNetwork:  # with random weights
     "Make the network of a preset. Raises CheckpointError, with the nearest name, if there is none."
     if isinstance(preset, str):
         if preset not in PRESETS:
@@ -56,7 +58,7 @@ def build(
 
 # %% ../nbs/24_checkpoints.ipynb #3249f48c
 def pack(
-    network: SpectralNetwork,  # any of this package
+    network: SpectralNetwork | VoiceNetwork,  # any of this package
 ) -> dict[str, Any]:  # plain words and numbers, ready for JSON
     "What `unpack` needs to build a network of the same shape."
     return {"network": type(network).__name__, "preset": asdict(network.preset)}
@@ -64,7 +66,7 @@ def pack(
 # %% ../nbs/24_checkpoints.ipynb #d8bd329c
 def unpack(
     packed: dict[str, Any],  # from `pack`
-) -> SpectralNetwork:  # with random weights
+) -> SpectralNetwork | VoiceNetwork:  # with random weights
     "Build the network that was packed. Raises CheckpointError if no network here has such a shape."
     try:
         kind = _NETWORKS[packed["network"]]
@@ -75,7 +77,7 @@ def unpack(
 
 # %% ../nbs/24_checkpoints.ipynb #9f403faf
 def save_weights(
-    network: SpectralNetwork,  # trained
+    network: SpectralNetwork | VoiceNetwork,  # trained
     path: str | Path,  # ends in .safetensors
     card: dict[str, Any],  # how the weights were made, plain words and numbers
 ) -> Path:  # the path
@@ -143,7 +145,7 @@ def read_card(
 # %% ../nbs/24_checkpoints.ipynb #b99114da
 def load_network(
     source: str | Path,  # a name of shipped weights, a .safetensors file, or a .ckpt file of a training run
-) -> SpectralNetwork:  # on the CPU, ready to use: in evaluation mode
+) -> SpectralNetwork | VoiceNetwork:  # on the CPU, ready to use: in evaluation mode
     "Build a network and fill it with its weights. Raises CheckpointError for a missing, damaged or foreign file."
     path = _weights_path(source)
     if path.suffix == ".ckpt":

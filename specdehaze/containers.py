@@ -192,7 +192,7 @@ def sf2_files(
 
 # %% ../nbs/11_containers.ipynb #637f16c7
 AUDIO_FILES = (".flac", ".g722", ".mp3", ".oga", ".ogg", ".opus", ".wav")
-READERS = {".pk3": pk3_files, ".ocg": clonk_files, ".cat": cat_files, ".sf2": sf2_files}
+READERS = {".pk3": pk3_files, ".zip": pk3_files, ".ocg": clonk_files, ".cat": cat_files, ".sf2": sf2_files}
 _PAPERS = re.compile(r"(authors|copyright|licen[cs]e|readme)(\.(debian|gz|md|txt))*", re.IGNORECASE)
 _BROKEN = (EOFError, LookupError, ValueError, gzip.BadGzipFile, lzma.LZMAError, struct.error, tarfile.TarError)
 _BROKEN += (zipfile.BadZipFile, zlib.error)

@@ -25,8 +25,9 @@ from .choices import unknown_name
 from .haze import mmse_lsa_gain, spectral_gate, wiener_gain
 from .hum import Hum, comb_hum, least_squares_hum, notch_hum
 from .hum_tracking import detect_hum, track_hum
-from .inference import clean_by_network, shipped_network
+from .inference import clean_by_network, clean_by_voice, shipped_network
 from .veil import estimate_veil
+from .voice_network import VoiceNetwork
 
 # %% ../nbs/29_methods.ipynb #5f54953e
 @dataclass(frozen=True)
@@ -226,7 +227,9 @@ register(hum_method("least_squares", "subtracts sines of constant amplitude at t
 # %% ../nbs/29_methods.ipynb #2efdc1bf
 def _clean_with(waveform: Tensor, sample_rate: int, state: Any = None, *, name: str) -> Tensor:
     "Clean (channels, samples) with the weights of that name."
-    return clean_by_network(waveform, sample_rate, shipped_network(name, waveform.device))
+    network = shipped_network(name, waveform.device)
+    clean = clean_by_voice if isinstance(network, VoiceNetwork) else clean_by_network
+    return clean(waveform, sample_rate, network)
 
 # %% ../nbs/29_methods.ipynb #61a9e4ba
 def network_method(
@@ -237,5 +240,6 @@ def network_method(
     return Method(name, summary, "network", partial(_clean_with, name=name), context_seconds=2.0, block_seconds=15.0)
 
 # %% ../nbs/29_methods.ipynb #9b89816b
+register(network_method("voice", "a recurrent network for voices: it corrects the veil and mends low harmonics"))
 register(network_method("hybrid", "a small network that corrects the veil and gates it, for voices in any noise"))
 register(network_method("hum_unet", "a small network that masks mains hum, to compare with subtracting it"))

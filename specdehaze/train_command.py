@@ -90,12 +90,15 @@ _Folder = partial(typer.Option, metavar="DIR")
 _Cache = Annotated[Path | None, _Folder(help="A cache, as [bold]specdehaze preprocess[/bold] makes it.")]
 _Corpus = Annotated[Path | None, _Folder(help="A corpus instead; its cache is made beside it.")]
 _Preset = Annotated[str, typer.Option(metavar="NAME", help="The network, such as hum_unet.")]
+_Bank = Annotated[Path | None, _Folder(help="For voice: streams to mix from; made if missing, with validation beside.")]
 _RunDir = Annotated[Path | None, _Folder(help="For checkpoints, curves and pictures; runs/PRESET if not given.")]
 _Epochs = Annotated[int, typer.Option(min=1, help="How many epochs in all.")]
-_BatchSize = Annotated[int, typer.Option(min=1, help="Crops a step, over all processes together.")]
-_Rate = Annotated[float, typer.Option("--lr", help="The highest learning rate; it ends at 0 along a cosine.")]
+_BatchSize = Annotated[int | None, typer.Option(min=1, help="Crops a step, over all processes; 16, for voice 8.")]
+_Rate = Annotated[float | None, typer.Option("--lr", help="The highest learning rate; 3e-4, for voice 1.5e-3.")]
 _Seed = Annotated[int, typer.Option(help="Of weights, crops and augmentation.")]
-_Seconds = Annotated[float, typer.Option(help="Length of a crop.")]
+_Seconds = Annotated[float | None, typer.Option(help="Length of a crop; 1, for voice 3.")]
+_Steps = Annotated[int, typer.Option(min=1, help="For voice: steps in all.")]
+_Fall = Annotated[int, typer.Option(min=0, help="For voice: last steps, in which the rate falls to 0.")]
 _EpochCrops = Annotated[int, typer.Option(min=0, help="Crops in an epoch; 0: as many as fit into the cache.")]
 _Normalise = Annotated[str, typer.Option(help="Level of the crops: peak or none.")]
 _Augment = Annotated[bool, typer.Option(help="Whether to augment.")]
@@ -110,12 +113,15 @@ def train(
     preset: _Preset,  # name
     cache_dir: _Cache = None,  # path
     corpus: _Corpus = None,  # path
+    bank: _Bank = None,  # path
     run_dir: _RunDir = None,  # path
     epochs: _Epochs = 60,  # in all
-    batch_size: _BatchSize = 16,  # crops
-    learning_rate: _Rate = 3e-4,  # of AdamW
+    steps: _Steps = 40_000,  # in all
+    fall: _Fall = 4_000,  # steps
+    batch_size: _BatchSize = None,  # crops
+    learning_rate: _Rate = None,  # of AdamW
     seed: _Seed = 0,  # of everything drawn
-    seconds: _Seconds = 1.0,  # of a crop
+    seconds: _Seconds = None,  # of a crop
     epoch_crops: _EpochCrops = 0,  # crops
     normalise: _Normalise = "peak",  # name
     augment: _Augment = True,  # or not
@@ -129,14 +135,19 @@ def train(
 
       specdehaze train --corpus corpora/hum --preset hum_unet
       specdehaze train --cache-dir cache --preset hum_unet --epochs 20 --seed 1 --run-dir runs/second
+      specdehaze train --bank banks/voice --preset voice
     """
     settings = {
         "preset": preset, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed,
         "seconds": seconds, "epoch_crops": epoch_crops, "normalise": normalise, "augment": augment,
     }
     machines = {"device": device, "devices": devices, "num_nodes": num_nodes, "strategy": strategy, "logger": logger}
-    if (cache_dir is None) == (corpus is None):
-        raise fail("pairs come from --cache-dir or from --corpus, one of the two")
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if [cache_dir, corpus, bank].count(None) != 2 or (preset == "voice") != (bank is not None):
+        raise fail("pairs come from --cache-dir or from --corpus, one of the two; for the preset voice, from --bank")
+    if bank:
+        length = {"steps": steps, "fall": min(fall, steps), "device": device}
+        return _run_voice(settings, bank, run_dir or Path("runs", preset), **length)
     _run(settings, cache_dir, corpus, run_dir or Path("runs", preset), machines)
 
 # %% ../nbs/44_train_command.ipynb #d2986dad
@@ -164,3 +175,32 @@ def _run(
         raise fail(str(error)) from None
     if loud:
         typer.echo(f"finished, best epoch: {best}")
+
+# %% ../nbs/44_train_command.ipynb #7e7adc75
+def _run_voice(settings: dict[str, Any], bank: Path, run_dir: Path, **machine: Any) -> None:
+    "Make the banks that are missing, train, and say how it goes."
+    from specdehaze.bank import build_bank
+    from specdehaze.mixing import MixingSettings
+    from specdehaze.voice_training import VoiceSettings, train_voice
+
+    mixing = MixingSettings(**{name: settings[name] for name in ("batch_size", "seconds", "seed") if name in settings})
+    rate = {name: settings[name] for name in ("learning_rate",) if name in settings}
+    validation = bank.with_name(f"{bank.name}-validation")
+
+    def report(row: dict[str, float]) -> None:
+        scores = f"SI-SDR {row['si_sdr']:.2f} dB  PESQ {row['pesq_wb']:.3f}  STOI {row['stoi']:.3f}"
+        place = f"step {row['step']} of {machine['steps']}"
+        typer.echo(f"{place}  loss {row['loss']:.4f}  {scores}  {row['seconds']:.0f} s")
+
+    try:
+        build_bank(bank, say=typer.echo)
+        build_bank(validation, split="validation", say=typer.echo)
+        chosen = VoiceSettings(**rate, mixing=mixing)
+        best = train_voice(bank, validation, run_dir, chosen, report=report, **machine)
+    except KeyboardInterrupt:
+        raise fail("stopped; the same command goes on from the last checkpoint", status=130) from None
+    except (RuntimeError, OSError) as error:
+        raise fail(str(error), status=1) from None
+    except ValueError as error:
+        raise fail(str(error)) from None
+    typer.echo(f"finished: {best}")

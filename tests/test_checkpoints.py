@@ -21,8 +21,13 @@ from specdehaze.checkpoints import (
 from specdehaze.hybrid_unet import HybridPreset
 from specdehaze.recordings import resource_folder
 from specdehaze.spectrogram_unet import UNetPreset
+from specdehaze.voice_network import VoicePreset
 
-TINY = {"unet": UNetPreset(base=2), "hybrid": HybridPreset(base=2, mel_bands=40, memory=4)}
+TINY = {
+    "unet": UNetPreset(base=2),
+    "hybrid": HybridPreset(base=2, mel_bands=40, memory=4),
+    "voice": VoicePreset(units=8, layers=1),
+}
 SHIPPED = sorted((resource_folder("data") / "weights").glob("*.safetensors"))
 
 

@@ -6,8 +6,9 @@ import torch
 from specdehaze.audio import Stft, resample
 from specdehaze.checkpoints import build
 from specdehaze.hybrid_unet import HybridPreset
-from specdehaze.inference import clean_by_network, matching_stft, regrid
+from specdehaze.inference import clean_by_network, clean_by_voice, matching_stft, regrid
 from specdehaze.spectrogram_unet import UNetPreset
+from specdehaze.voice_network import VoiceNetwork, VoicePreset
 
 NETWORKS = {"unet": UNetPreset(base=2), "hybrid": HybridPreset(base=2, mel_bands=40, memory=4)}
 
@@ -64,3 +65,30 @@ def test_channels_share_their_gain():
     sound = torch.randn(1, 16000)
     clean = clean_by_network(torch.cat([sound, -0.25 * sound]), 16000, made("unet"))
     assert torch.allclose(clean[0], -4 * clean[1], atol=1e-5)
+
+
+def live() -> VoiceNetwork:
+    torch.manual_seed(0)
+    return VoiceNetwork(VoicePreset(units=8, layers=1)).eval()
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000])
+@pytest.mark.parametrize(("channels", "samples"), [(1, 1), (2, 4001)])
+def test_a_network_without_a_gain_keeps_rate_length_and_channels(rate, channels, samples):
+    assert clean_by_voice(torch.randn(channels, samples), rate, live()).shape == (channels, samples)
+
+
+def test_a_network_without_a_gain_is_itself_at_its_own_rate():
+    network, noisy = live(), torch.randn(2, 8000)
+    with torch.no_grad():
+        assert torch.allclose(clean_by_voice(noisy, 16000, network), network(noisy).clean)
+
+
+def test_what_lies_above_its_hearing_gets_the_gain_of_its_highest_rows():
+    network = live()
+    with torch.no_grad():
+        network.heads.weight.zero_(), network.heads.bias.zero_()
+        network.heads.bias[:112], network.heads.bias[336:] = -1.0, 20.0  # mask 0.5, the gate trusts it
+    whistle = torch.sin(2 * torch.pi * 14000 * torch.arange(48000) / 48000)[None]
+    cleaned = clean_by_voice(whistle, 48000, network)
+    assert torch.allclose(cleaned[:, 5000:-5000], 0.5 * whistle[:, 5000:-5000], atol=0.01)

@@ -201,3 +201,29 @@ def test_help_needs_neither_torch_nor_lightning():
     options = ("--cache-dir", "--corpus", "--preset", "--epochs", "--batch-size", "--lr", "--seed", "--devices",
                "--num-nodes", "--strategy", "--logger", "--seconds", "--run-dir", "--epoch-crops")  # fmt: skip
     assert [option for option in options if not re.search(rf"{option}\b", listed)] == []
+
+
+def test_the_voice_network_is_trained_from_a_bank(tmp_path, monkeypatch):
+    from specdehaze.audio import read_audio
+    from specdehaze.bank import Sound, computed_streams, write_bank
+    from specdehaze.recordings import resource_folder
+    from specdehaze.voice_network import VoicePreset
+
+    monkeypatch.setitem(PRESETS, "voice", VoicePreset(units=8, layers=1))
+    voice = read_audio(resource_folder("data") / "speech" / "es_01.flac")[0][0]
+    for name in ("bank", "bank-validation"):
+        write_bank(tmp_path / name, "voices", [Sound("allison", "speech", "", voice)])
+        write_bank(tmp_path / name, "noises", computed_streams(colours=1, hums=1))
+    call = ["--bank", tmp_path / "bank", "--preset", "voice", "--run-dir", tmp_path / "run", "--seconds", 0.5]
+    first = run(*call, "--steps", 2)
+    assert first.exit_code == 0 and "step 2 of 2" in first.stdout
+    assert run(*call, "--steps", 3).exit_code == 0
+    assert [row["step"] for row in read_table(tmp_path / "run" / "metrics.csv")] == [2, 3]
+    other = run(*call, "--steps", 3, "--lr", 0.1)
+    assert other.exit_code == 2 and "choose another folder" in other.stderr
+    assert load_network(tmp_path / "run" / "voice.ckpt").preset == PRESETS["voice"]
+
+
+def test_a_bank_is_for_the_voice_network_alone(tmp_path):
+    refused = run("--bank", tmp_path, "--preset", "toy")
+    assert refused.exit_code == 2 and "--bank" in refused.stderr

@@ -1,0 +1,54 @@
+"Batches depend on their number alone, and hold what they should."
+
+import pytest
+import torch
+
+from specdehaze.bank import RATE, Sound, computed_streams, write_bank
+from specdehaze.mixing import Mixes, MixingSettings
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder, generator = tmp_path_factory.mktemp("bank"), torch.Generator().manual_seed(0)
+    voices = [Sound(name, "speech", "", 0.1 * torch.randn(5 * RATE, generator=generator)) for name in ("ann", "bob")]
+    write_bank(folder, "voices", voices)
+    write_bank(folder, "noises", computed_streams(colours=2, hums=1))
+    return folder
+
+
+def test_a_batch_depends_on_its_number_and_the_seed(folder):
+    mixes = Mixes(folder, MixingSettings(batch_size=2, seconds=0.5))
+    other = Mixes(folder, MixingSettings(batch_size=2, seconds=0.5, seed=1))
+    assert torch.equal(mixes.batch(3).noisy, mixes.batch(3).noisy)
+    assert not torch.equal(mixes.batch(3).noisy, mixes.batch(4).noisy)
+    assert not torch.equal(mixes.batch(3).noisy, other.batch(3).noisy)
+
+
+def test_every_mix_has_one_level(folder):
+    pairs = Mixes(folder, MixingSettings(batch_size=32, seconds=0.5)).batch(0)
+    assert pairs.clean.shape == (32, RATE // 2)
+    assert torch.allclose(pairs.noisy.square().mean(1).sqrt(), torch.tensor(0.1), atol=1e-3)
+
+
+def test_ratios_lie_where_they_should(folder):
+    mixes = Mixes(folder, MixingSettings(batch_size=64, seconds=0.25, snr_db=(3.0, 6.0)))
+    parts = [torch.cat(part) for part in zip(*(mixes.batch(number) for number in range(6)))]
+    clean, noise = (part.square().mean(1) for part in parts)
+    ratios = (10 * (clean / noise).log10())[(clean > 0) & (noise > 0)]
+    usual = ((ratios > 2.9) & (ratios < 6.1)).float().mean()
+    assert 0.85 < usual < 0.97 and ratios.max() < 45.1
+    assert 0 < (noise == 0).float().mean() < 0.1 and 0 < (clean == 0).float().mean() < 0.1
+
+
+def test_without_colours_and_rooms_a_voice_is_as_it_was(folder):
+    pairs = Mixes(folder, MixingSettings(batch_size=8, seconds=0.5, rooms=0.0, colours=0.0)).batch(1)
+    flat = [torch.fft.rfft(clip).abs()[500:1500].square().mean() for clip in pairs.clean if clip.any()]
+    high = [torch.fft.rfft(clip).abs()[1500:].square().mean() for clip in pairs.clean if clip.any()]
+    assert sum(0.6 < float(a / b) < 1.6 for a, b in zip(flat, high)) >= len(flat) - 3  # but for those cut off
+
+
+def test_a_bank_without_voices_is_refused(tmp_path):
+    for name in ("voices", "noises"):
+        write_bank(tmp_path, name, [])
+    with pytest.raises(ValueError, match="nobody speaks"):
+        Mixes(tmp_path)
