@@ -122,7 +122,7 @@ def test_the_page_fetches_nothing(smoke):
     page = Page(text)
     assert page.fetched == [] and len(text) < 20e6
     kinds = [value.split(";")[0] for value in page.embedded]
-    assert kinds.count("data:audio/mpeg") == 10 and kinds.count("data:image/png") == 6
+    assert kinds.count("data:audio/mpeg") == 10 and kinds.count("data:image/png") == 7
 
 
 @one_run
