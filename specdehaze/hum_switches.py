@@ -46,10 +46,12 @@ def find_switches(
     evidence, before, after = jump_evidence(observed, noise, width)
     while evidence.max() > 0:
         best = int(evidence.argmax())
-        near, noise_near = observed[:, best : best + 2 * width], noise[:, best : best + 2 * width]
-        as_before, as_after = (np.abs(near - level[:, [best]]) ** 2 / noise_near for level in (before, after))
-        parting, near = np.append(0, np.cumsum((as_before - as_after).sum(0))), 3 * width // 4
-        found.append(best + near + int(parting[near:-near].argmin()))
+        around, margin = slice(best, best + 2 * width), 3 * width // 4  # a part has half a width at least
+        as_before, as_after = (
+            np.abs(observed[:, around] - level[:, [best]]) ** 2 / noise[:, around] for level in (before, after)
+        )
+        parting = np.append(0, np.cumsum((as_before - as_after).sum(0)))
+        found.append(best + margin + int(parting[margin:-margin].argmin()))
         evidence[max(best - width, 0) : best + width] = 0
     return sorted(found)
 
@@ -79,7 +81,7 @@ def follow_parts(
     return Followed(amplitudes, np.max([part.gain for part in parts], 0), turn, sum(part.evidence for part in parts))
 
 # %% ../nbs/04_hum_switches.ipynb #7ac3b594
-LEAST_EVIDENCE = 700.0  # log-likelihood that each switch must gain; where nothing was switched, cuts gained up to 560
+LEAST_EVIDENCE = 700.0  # log-likelihood that each switch must gain
 
 # %% ../nbs/04_hum_switches.ipynb #0763aae1
 def follow_switched(
@@ -91,12 +93,12 @@ def follow_switched(
     **how: Any,  # as `follow_amplitudes` takes it
 ) -> Followed:  # all rows
     "Follow a hum that may be switched."
-    frames = bystanders * 1.0
-    frames[:, : inside.start] *= 1e4
-    frames[:, inside.stop :] *= 1e4
+    noise = bystanders.copy()
+    noise[:, : inside.start] *= 1e4
+    noise[:, inside.stop :] *= 1e4
     followed = follow_amplitudes(observed, bystanders, inside, frame_rate, orders, **how)
     there = followed.gain > LEAST_GAIN
-    switches = find_switches(observed[there], frames[there], frame_rate)
+    switches = find_switches(observed[there], noise[there], frame_rate)
     if not switches:
         return followed
     parted = follow_parts(observed, bystanders, inside, frame_rate, orders, switches, **how)

@@ -150,6 +150,19 @@ def train(
         return _run_voice(settings, bank, run_dir or Path("runs", preset), **length)
     _run(settings, cache_dir, corpus, run_dir or Path("runs", preset), machines)
 
+# %% ../nbs/44_train_command.ipynb #136fb69f
+@contextmanager
+def _excused() -> Iterator[None]:
+    "What a training complains of, said as a command says it."
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise fail("stopped; the same command goes on from the last checkpoint", status=130) from None
+    except (RuntimeError, OSError) as error:
+        raise fail(str(error), status=1) from None
+    except ValueError as error:
+        raise fail(str(error)) from None
+
 # %% ../nbs/44_train_command.ipynb #d2986dad
 def _run(
     settings: dict[str, Any], cache: Path | None, corpus: Path | None, run_dir: Path, machines: dict[str, Any]
@@ -163,16 +176,10 @@ def _run(
             raise
         raise fail("training needs Lightning: pip install 'specdehaze[train]'", status=1) from None
     loud = process_number() == 0
-    try:
+    with _excused():
         chosen = TrainingSettings(**settings)
         with _watching(loud) as watch:
             best = train_network(chosen, cache or cache_of(corpus), run_dir, **machines, **watch)
-    except KeyboardInterrupt:
-        raise fail("stopped; the same command goes on from the last checkpoint", status=130) from None
-    except (RuntimeError, OSError) as error:
-        raise fail(str(error), status=1) from None
-    except ValueError as error:
-        raise fail(str(error)) from None
     if loud:
         typer.echo(f"finished, best epoch: {best}")
 
@@ -192,15 +199,9 @@ def _run_voice(settings: dict[str, Any], bank: Path, run_dir: Path, **machine: A
         place = f"step {row['step']} of {machine['steps']}"
         typer.echo(f"{place}  loss {row['loss']:.4f}  {scores}  {row['seconds']:.0f} s")
 
-    try:
+    with _excused():
         build_bank(bank, say=typer.echo)
         build_bank(validation, split="validation", say=typer.echo)
         chosen = VoiceSettings(**rate, mixing=mixing)
         best = train_voice(bank, validation, run_dir, chosen, report=report, **machine)
-    except KeyboardInterrupt:
-        raise fail("stopped; the same command goes on from the last checkpoint", status=130) from None
-    except (RuntimeError, OSError) as error:
-        raise fail(str(error), status=1) from None
-    except ValueError as error:
-        raise fail(str(error)) from None
     typer.echo(f"finished: {best}")
