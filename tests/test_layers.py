@@ -70,6 +70,8 @@ LEANS_ON = {
     "console": [],
     "corpus_commands": ["*"],
     "evaluate_commands": ["*"],
+    "demo_answers": ["*"],
+    "demo": ["*"],
     "train_command": ["*"],
     "cli": ["*"],
 }
