@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Visitors', 'answer_visitor', 'build_page', 'free_port', 'serving', 'serve']
 
-# %% ../nbs/44_demo.ipynb #cc10c1cd
+# %% ../nbs/44_demo.ipynb #70132988
 import os
 import shutil
 import socket
@@ -23,7 +23,7 @@ from specdehaze.demo_answers import (
 )
 from .methods import find_method
 
-# %% ../nbs/44_demo.ipynb #031d10c6
+# %% ../nbs/44_demo.ipynb #252441ad
 class Visitors:
     "Whose files are whose in a folder; those who leave take theirs along."
 
@@ -99,14 +99,14 @@ class Visitors:
                 if path.name not in owned and time.time() - _newest(path) >= seconds:
                     _delete(path, self.folder)
 
-# %% ../nbs/44_demo.ipynb #8fda29ba
+# %% ../nbs/44_demo.ipynb #2214b698
 def _delete(path: Path, folder: Path) -> None:
     "Delete a file or folder, and the folder it stood in when that is empty now and not `folder`."
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if path.parent != folder and path.parent.is_dir() and not any(path.parent.iterdir()):
         path.parent.rmdir()
 
-# %% ../nbs/44_demo.ipynb #bbf78a92
+# %% ../nbs/44_demo.ipynb #8d582c9d
 def _newest(path: Path) -> float:
     "When a file, or anything in a folder, was last written; of one that has gone meanwhile: now."
     try:
@@ -114,7 +114,7 @@ def _newest(path: Path) -> float:
     except FileNotFoundError:
         return time.time()
 
-# %% ../nbs/44_demo.ipynb #aee708d0
+# %% ../nbs/44_demo.ipynb #3932484b
 @contextmanager
 def _swept(visitors: Visitors, every: float = 30.0) -> Iterator[None]:
     "Sweep every so many seconds for as long as this lasts."
@@ -130,7 +130,7 @@ def _swept(visitors: Visitors, every: float = 30.0) -> Iterator[None]:
     finally:
         stop.set()
 
-# %% ../nbs/44_demo.ipynb #22bc90c5
+# %% ../nbs/44_demo.ipynb #3bb32c65
 def answer_visitor(
     visitors: Visitors,  # who is here
     visitor: str,  # who asks
@@ -160,7 +160,7 @@ def answer_visitor(
         shutil.rmtree(folder, ignore_errors=True)
         raise AudioError(plain_words(error, source)) from error
 
-# %% ../nbs/44_demo.ipynb #a62c45cf
+# %% ../nbs/44_demo.ipynb #50558988
 _STYLE = """
 .gradio-container { max-width: 1180px !important; margin: auto; }
 #title h1 { margin: 0; font-size: 1.6rem; } #title p { margin: .2rem 0 0; color: var(--body-text-color-subdued); }
@@ -183,13 +183,16 @@ _TITLE = """<h1>specdehaze</h1><p>Take noise and mains hum off a recording. It s
 when you close the page.</p>"""
 _EMPTY = "<p class='empty'>Pictures, players and what there is to say about hum appear here.</p>"
 
-# %% ../nbs/44_demo.ipynb #e9f1cd58
+# %% ../nbs/44_demo.ipynb #414716ca
+_FIRST = "auto"  # the method to begin with: whatever is over a voice, noise or hum
+
+# %% ../nbs/44_demo.ipynb #0fcd83a7
 def _summary(name: str) -> str:
     "What a method does, as a sentence."
     summary = find_method(name).summary
     return f"{summary[0].upper()}{summary[1:]}."
 
-# %% ../nbs/44_demo.ipynb #9184aad6
+# %% ../nbs/44_demo.ipynb #b3cb79fe
 def _controls(gr: Any) -> dict[str, Any]:
     "What a visitor decides, as components by name."
     names = [method.name for method in usable_methods()]
@@ -201,18 +204,18 @@ def _controls(gr: Any) -> dict[str, Any]:
     examples = gr.Dataset(
         label="Or take an example", components=[gr.Textbox(visible=False)], samples=labels, type="index"
     )
-    method = gr.Dropdown(names, value="mmse_lsa", label="Method", info=_summary("mmse_lsa"))
+    method = gr.Dropdown(names, value=_FIRST, label="Method", info=_summary(_FIRST))
     strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength", info="0 keeps the recording, 1 cleans fully")
     button = gr.Button("Clean", variant="primary", elem_id="clean")
     return {"file": file, "microphone": microphone, "examples": examples, "method": method, "strength": strength,
             "button": button}
 
-# %% ../nbs/44_demo.ipynb #c1321ad5
+# %% ../nbs/44_demo.ipynb #e1ffb7a8
 def _refusal(gr: Any, words: str) -> Exception:
     "A message to a visitor that stays until it is closed."
     return gr.Error(words, duration=None, title="That did not work", print_exception=False)
 
-# %% ../nbs/44_demo.ipynb #93417343
+# %% ../nbs/44_demo.ipynb #62d713c2
 def _never_fetch(gr: Any, component: Any) -> None:
     "Keep a component from files that are somewhere else."
     take = component.async_move_resource_to_block_cache
@@ -224,7 +227,7 @@ def _never_fetch(gr: Any, component: Any) -> None:
 
     component.async_move_resource_to_block_cache = take_from_here
 
-# %% ../nbs/44_demo.ipynb #884351ad
+# %% ../nbs/44_demo.ipynb #0c49a64d
 def _connect(gr: Any, page: Any, parts: dict[str, Any], visitors: Visitors) -> None:
     "What happens when a visitor does something."
     examples, file = [*example_recordings().values()], parts["file"]
@@ -268,10 +271,10 @@ def _connect(gr: Any, page: Any, parts: dict[str, Any], visitors: Visitors) -> N
     parts["button"].click(clean, asked, answered, api_name="clean", concurrency_limit=_AT_ONCE, **as_it_came)
     page.unload(leave)
 
-# %% ../nbs/44_demo.ipynb #33408de4
+# %% ../nbs/44_demo.ipynb #7391ac2a
 _AT_ONCE, _WAITING = max(1, (os.cpu_count() or 2) // 2), 20  # visitors that are served, and that wait
 
-# %% ../nbs/44_demo.ipynb #037990cc
+# %% ../nbs/44_demo.ipynb #675035ba
 def build_page(
     visitors: Visitors,  # nobody yet
 ) -> Any:  # the `gradio.Blocks`
@@ -290,7 +293,7 @@ def build_page(
     page.queue(max_size=_WAITING, api_open=False)
     return page
 
-# %% ../nbs/44_demo.ipynb #bf1cc97b
+# %% ../nbs/44_demo.ipynb #d95b53e8
 class _OnlyHere:
     "Adds to every answer the policy that a browser loads from this server alone."
 
@@ -307,7 +310,7 @@ class _OnlyHere:
 
         await self.app(scope, receive, send_with_policy if scope["type"] == "http" else send)
 
-# %% ../nbs/44_demo.ipynb #1d93bb24
+# %% ../nbs/44_demo.ipynb #599dc35c
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
     "Environment variables for a while."
@@ -319,14 +322,14 @@ def _environment(**values: str) -> Iterator[None]:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
-# %% ../nbs/44_demo.ipynb #166c33b4
+# %% ../nbs/44_demo.ipynb #a06add99
 def free_port() -> int:  # which nobody listens on
     "A port of this computer."
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
-# %% ../nbs/44_demo.ipynb #7a1e832d
+# %% ../nbs/44_demo.ipynb #ce669d1e
 def _theme(gr: Any) -> Any:
     "Fonts of the visitor's own computer, and colours that can be read on light and on dark."
     light, dark = ("#f0f7fc", "#d9ecf8", "#b3d9f1", "#7fbfe6", "#4aa3d8"), ("#00639b", "#00537f", "#004266", "#00324d")
@@ -339,7 +342,7 @@ def _theme(gr: Any) -> Any:
     hover = {"button_primary_background_fill_hover": "*primary_600"}
     return theme.set(**subdued, **labels, **hover)
 
-# %% ../nbs/44_demo.ipynb #a18cc29b
+# %% ../nbs/44_demo.ipynb #8b71a5f9
 @contextmanager
 def serving(
     host: str = "127.0.0.1",  # who can come: "127.0.0.1" this computer, "0.0.0.0" everybody who can reach it
@@ -373,7 +376,7 @@ def serving(
         finally:
             page.close(verbose=False)
 
-# %% ../nbs/44_demo.ipynb #f5db7208
+# %% ../nbs/44_demo.ipynb #bb425773
 def serve(
     host: str,  # as in `serving`
     port: int,  # as in `serving`

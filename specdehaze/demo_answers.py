@@ -7,7 +7,7 @@ __all__ = ['MOST_MEGABYTES', 'MOST_SECONDS', 'MOST_SAMPLES', 'check_recording', 
            'example_recordings', 'load_preview', 'few_frames', 'comparison', 'fact_list', 'hum_report', 'Answer',
            'clean_recording']
 
-# %% ../nbs/44_demo_answers.ipynb #6517ce3a
+# %% ../nbs/44_demo_answers.ipynb #c3200549
 import html
 import threading
 from collections.abc import Callable
@@ -23,18 +23,17 @@ from .blocks import CleanedFile
 from .checkpoints import CheckpointError
 from .dehazer import Dehazer
 from .hum import Hum
-from .inference import shipped_network
 from .methods import Method, hum_in_file, list_methods, stft_for
 from .players import picture, show_players
 from .plots import plot_spectrograms
 from .recordings import bundled_recordings
 
-# %% ../nbs/44_demo_answers.ipynb #663ed16f
+# %% ../nbs/44_demo_answers.ipynb #7961ab71
 MOST_MEGABYTES = 100  # of a file
 MOST_SECONDS = 180  # of a recording, s
 MOST_SAMPLES = 40_000_000  # in all channels; 160 MB as floats
 
-# %% ../nbs/44_demo_answers.ipynb #f14a4bf7
+# %% ../nbs/44_demo_answers.ipynb #788a03d5
 def check_recording(
     path: str | Path,  # what somebody handed in
 ) -> AudioInfo:  # what it is
@@ -55,7 +54,7 @@ def check_recording(
         raise AudioError(f"{path}: of {form} this page takes {most:.0f} s, not {seconds:.0f} s; cut it, or {elsewhere}")
     return info
 
-# %% ../nbs/44_demo_answers.ipynb #4f42f20c
+# %% ../nbs/44_demo_answers.ipynb #9877f5b7
 def plain_words(
     error: Exception,  # about a file
     path: Path,  # the file
@@ -63,20 +62,19 @@ def plain_words(
     "What is wrong, without the folder that a visitor never saw."
     return str(error).replace(str(path), path.name)
 
-# %% ../nbs/44_demo_answers.ipynb #64241491
+# %% ../nbs/44_demo_answers.ipynb #0fc21bbc
 def usable_methods() -> list[Method]:  # in the order of the registry
     "The methods that can run here."
     usable = []
     for method in list_methods():
         try:
-            if method.kind == "network":
-                shipped_network(method.name, torch.device("cpu"))
+            Dehazer(method)(torch.zeros(1, 4000), 16_000)
             usable.append(method)
         except CheckpointError:
             continue
     return usable
 
-# %% ../nbs/44_demo_answers.ipynb #ce4d65f4
+# %% ../nbs/44_demo_answers.ipynb #38b6444b
 def example_recordings() -> dict[str, Path]:  # label -> file
     "Bundled recordings to try: hum of two kinds, noise of two kinds, and an instrument."
     labels = {
@@ -89,10 +87,10 @@ def example_recordings() -> dict[str, Path]:  # label -> file
     paths = {recording.name: recording.path for recording in bundled_recordings()}
     return {label: paths[name] for name, label in labels.items()}
 
-# %% ../nbs/44_demo_answers.ipynb #d3f0537e
+# %% ../nbs/44_demo_answers.ipynb #37ce60e8
 _MOST_FRAMES = 1000  # in a picture
 
-# %% ../nbs/44_demo_answers.ipynb #5ab3607a
+# %% ../nbs/44_demo_answers.ipynb #73a90131
 def load_preview(
     path: Path,  # a recording
 ) -> tuple[Tensor, int]:  # (1 or 2 channels, samples) at no more than 48 kHz, and its rate
@@ -101,7 +99,7 @@ def load_preview(
     waveform = waveform if len(waveform) <= 2 else waveform.mean(0, keepdim=True)
     return (resample(waveform, rate, 48_000), 48_000) if rate > 48_000 else (waveform, rate)
 
-# %% ../nbs/44_demo_answers.ipynb #85ec9a1d
+# %% ../nbs/44_demo_answers.ipynb #2961b932
 def few_frames(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -112,10 +110,10 @@ def few_frames(
     together = -(-power.shape[-1] // _MOST_FRAMES)
     return torch.nn.functional.avg_pool1d(power, together, ceil_mode=True).sqrt(), together * stft.hop_length
 
-# %% ../nbs/44_demo_answers.ipynb #6ffba719
+# %% ../nbs/44_demo_answers.ipynb #e6654cbd
 _drawing = threading.Lock()  # matplotlib draws for one at a time
 
-# %% ../nbs/44_demo_answers.ipynb #77e0f864
+# %% ../nbs/44_demo_answers.ipynb #b50e1a38
 def comparison(
     before: Tensor,  # (1 or 2 channels, samples)
     after: Tensor,  # the same, cleaned
@@ -134,7 +132,7 @@ def comparison(
     labels = (f'<audio aria-label="{name}, sound" ' for name in clips)
     return start + "".join(label + player for label, player in zip(labels, players))
 
-# %% ../nbs/44_demo_answers.ipynb #2d07d823
+# %% ../nbs/44_demo_answers.ipynb #2dbd0ee5
 def fact_list(
     facts: dict[str, str],  # what -> how much
 ) -> str:  # HTML
@@ -142,12 +140,12 @@ def fact_list(
     pairs = (f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd></div>" for name, fact in facts.items())
     return f"<dl>{''.join(pairs)}</dl>"
 
-# %% ../nbs/44_demo_answers.ipynb #e6eec994
+# %% ../nbs/44_demo_answers.ipynb #c895af6a
 def _dbfs(level: float) -> str:
     "A level re full scale, for people."
     return f"{level:.1f} dBFS".replace("-", "\N{MINUS SIGN}")
 
-# %% ../nbs/44_demo_answers.ipynb #9573aabe
+# %% ../nbs/44_demo_answers.ipynb #d1207686
 def hum_report(
     hum: Hum,  # as found in the recording
 ) -> str:  # HTML
@@ -170,7 +168,7 @@ def hum_report(
     table = f"<caption>The loudest harmonics</caption><thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
     return f"<h3>Hum</h3>{fact_list(facts)}<table>{table}</table>"
 
-# %% ../nbs/44_demo_answers.ipynb #09ced500
+# %% ../nbs/44_demo_answers.ipynb #2b5ca8dd
 @dataclass(frozen=True)
 class Answer:
     "What a visitor gets back."
@@ -179,7 +177,7 @@ class Answer:
     hum: Hum  # found in the recording before it was cleaned
     page: str  # HTML: facts, pictures, players, hum
 
-# %% ../nbs/44_demo_answers.ipynb #cf6e19b4
+# %% ../nbs/44_demo_answers.ipynb #e74c4791
 def _facts(done: CleanedFile, info: AudioInfo, method: str) -> dict[str, str]:
     "What was done, for people."
     channels = {1: "mono", 2: "stereo"}.get(info.channels, f"{info.channels} channels")
@@ -187,7 +185,7 @@ def _facts(done: CleanedFile, info: AudioInfo, method: str) -> dict[str, str]:
     levels = f"{_dbfs(done.level_before_db)} → {_dbfs(done.level_after_db)}"
     return {"Length": f"{done.seconds:.2f} s", "Format": form, "Level (RMS)": levels, "Method": method}
 
-# %% ../nbs/44_demo_answers.ipynb #8b197ab2
+# %% ../nbs/44_demo_answers.ipynb #050947f9
 def _target(source: Path, info: AudioInfo, folder: Path) -> Path:
     "Where the result goes: in the format of the source, or as .wav where that cannot be written."
     place = name_result(Path(source.name))
@@ -198,7 +196,7 @@ def _target(source: Path, info: AudioInfo, folder: Path) -> Path:
         return target.with_name(f"{target.name}.wav")
     return target
 
-# %% ../nbs/44_demo_answers.ipynb #96d9095e
+# %% ../nbs/44_demo_answers.ipynb #c57f7e5d
 def clean_recording(
     source: str | Path,  # what a visitor handed in
     folder: Path,  # gets the cleaned file

@@ -2,6 +2,7 @@
 
 import math
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from specdehaze.demo_answers import (
     usable_methods,
 )
 from specdehaze.hum import Hum
-from specdehaze.methods import list_methods
+from specdehaze.methods import METHODS, list_methods
 
 
 def tone(seconds: float, rate: int, channels: int = 1) -> torch.Tensor:
@@ -148,12 +149,12 @@ def test_every_method_is_offered_whose_weights_are_there():
 
 
 def test_a_method_without_its_weights_is_not_offered(monkeypatch):
-    def missing(name, device):
-        raise CheckpointError(name)
+    def missing(waveform, sample_rate, state=None):
+        raise CheckpointError("no weights")
 
-    monkeypatch.setattr(demo_answers, "shipped_network", missing)
-    assert [method.kind for method in usable_methods()].count("network") == 0
-    assert len(usable_methods()) == sum(method.kind != "network" for method in list_methods())
+    monkeypatch.setitem(METHODS, "voice", replace(METHODS["voice"], clean=missing))
+    offered = [method.name for method in usable_methods()]
+    assert offered == [name for name in METHODS if name != "voice"]
 
 
 def test_hum_report_says_what_was_found():
