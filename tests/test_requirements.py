@@ -107,13 +107,17 @@ allowed, modules, statements = json.load(sys.stdin)
 holders = packages_distributions()
 
 class Bare:
-    "Hides every package that a bare environment would lack."
+    "Hides every package that a bare environment would lack from one who finds packages."
+    def __init__(self, finder):
+        self.finder = finder
     def find_spec(self, name, path=None, target=None):
         owners = holders.get(name.split(".")[0], [])
-        if owners and not any(owner.lower().replace("_", "-") in allowed for owner in owners):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if not owners or any(owner.lower().replace("_", "-") in allowed for owner in owners):
+            return self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
 
-sys.meta_path.insert(0, Bare())
+sys.meta_path[:] = [Bare(finder) for finder in sys.meta_path]
 for module in modules:
     importlib.import_module(module)
 for statement in statements:
