@@ -161,9 +161,10 @@ function render({ model, el }) {
     take(`take_${++takes}.wav`, sound, processed);
   };
   const hear = (seconds, level) => {
+    if (!stop) return;
     meter.value = 20 * Math.log10(level + 1e-6);
     clock.textContent = `${seconds.toFixed(1)} s`;
-    if (stop && seconds >= model.get("_most_seconds")) finish();
+    if (seconds >= model.get("_most_seconds")) finish();
   };
   const begin = async () => {
     record.disabled = true;
@@ -199,6 +200,7 @@ _OWN_STYLE = """
 .specdehaze-own .drop.over { border-color: #d55e00; background: #d55e0022; }
 .specdehaze-own button { font: inherit; min-width: 5em; padding: .2em .8em; cursor: pointer; }
 .specdehaze-own meter { width: 8em; }
+.specdehaze-own input[type=file] { color: transparent; max-width: 9em; }
 .specdehaze-own .specdehaze-facts { margin: .6em 0; }
 .specdehaze-own .failed { color: #c03000; font-weight: bold; }
 """
