@@ -68,7 +68,7 @@ def plot_boxes(
         level = draw_spectrogram(ax, magnitude, **scale)
         if boxes:
             mask = mask_of(boxes, stft, sample_rate=sample_rate, frames=magnitude.shape[-1], keep=keep)
-            ax.imshow(torch.ones_like(mask), cmap="gray", alpha=0.6 * (1 - mask.numpy()), vmin=0, vmax=1,
+            ax.imshow(torch.ones_like(mask).numpy(), cmap="gray", alpha=0.6 * (1 - mask.numpy()), vmin=0, vmax=1,
                       extent=level.get_extent(), origin="lower", aspect="auto", interpolation="nearest")
         for number, (start, stop, low, high) in enumerate(boxes, 1):
             ax.add_patch(Rectangle((start, low), stop - start, high - low, fill=False, ec="#D55E00", lw=1.5))

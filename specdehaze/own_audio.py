@@ -141,30 +141,20 @@ function droppable(drop, take) {
 """
 
 # %% ../nbs/41_own_audio.ipynb #2c2c496a
-_OWN = """
-function render({ model, el }) {
-  const { root, drop, file, record, meter, clock, told, shown } = form(model.get("_accept"));
-  let stop = null, takes = 0;
-  const say = (words, failed = false) => {
-    told.textContent = words;
-    told.classList.toggle("failed", failed);
-  };
-  const fail = error => say(REFUSALS[error.name] ?? error.message, true);
-  const take = (name, blob, processed) => {
-    say(`Reading ${name} …`);
-    return send(model, name, blob, processed).catch(fail);
-  };
+_RECORDER = """
+function recorder({ record, meter, clock }, most, say, take) {
+  let stop = null;
   const finish = () => {
     const { sound, processed } = stop();
     stop = null;
     [record.textContent, meter.value, clock.textContent] = ["Record", -60, ""];
-    take(`take_${++takes}.wav`, sound, processed);
+    take(sound, processed);
   };
   const hear = (seconds, level) => {
     if (!stop) return;
     meter.value = 20 * Math.log10(level + 1e-6);
     clock.textContent = `${seconds.toFixed(1)} s`;
-    if (seconds >= model.get("_most_seconds")) finish();
+    if (seconds >= most) finish();
   };
   const begin = async () => {
     record.disabled = true;
@@ -172,11 +162,29 @@ function render({ model, el }) {
       stop = await microphone(hear);
       record.textContent = "Stop";
       say("Recording.");
-    } catch (error) { fail(error); }
+    } catch (error) { say(REFUSALS[error.name] ?? error.message, true); }
     record.disabled = false;
     record.focus();
   };
   record.onclick = () => stop ? finish() : begin();
+  return () => stop?.();
+}
+"""
+
+# %% ../nbs/41_own_audio.ipynb #0536f45e
+_OWN = """
+function render({ model, el }) {
+  const { root, drop, file, told, shown, ...parts } = form(model.get("_accept"));
+  const say = (words, failed = false) => {
+    told.textContent = words;
+    told.classList.toggle("failed", failed);
+  };
+  const take = (name, blob, processed) => {
+    say(`Reading ${name} …`);
+    return send(model, name, blob, processed).catch(error => say(error.message, true));
+  };
+  const spoken = (sound, processed) => take(`take_${model.get("_turn")}.wav`, sound, processed);
+  const cancel = recorder(parts, model.get("_most_seconds"), say, spoken);
   file.onchange = () => file.files.length && take(file.files[0].name, file.files[0]);
   file.onclick = () => { file.value = ""; };  // or else the same file is not taken twice
   droppable(drop, take);
@@ -187,7 +195,7 @@ function render({ model, el }) {
   show();
   model.on("change:_turn", show);
   el.append(root);
-  return () => { model.off("change:_turn", show); stop?.(); };
+  return () => { model.off("change:_turn", show); cancel(); };
 }
 export default { render };
 """
@@ -209,7 +217,7 @@ _OWN_STYLE = """
 class OwnAudio(anywidget.AnyWidget):
     "A recording of one's own: `waveform` (channels, samples) and `sample_rate`, from a file or the microphone."
 
-    _esm, _css = _SENDING + _MICROPHONE + _FORM + _OWN, _OWN_STYLE
+    _esm, _css = _SENDING + _MICROPHONE + _FORM + _RECORDER + _OWN, _OWN_STYLE
     name = traitlets.Unicode(help="of the recording that is there")
     _accept, _told, _shown = (traitlets.Unicode().tag(sync=True) for _ in range(3))
     _most_bytes, _turn = (traitlets.Int().tag(sync=True) for _ in range(2))
