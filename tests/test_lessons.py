@@ -18,6 +18,7 @@ from specdehaze.widgets import Lab
 
 FOLDER = NOTEBOOKS / "lessons"
 LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+QUESTION = re.compile(r"^## Exercise (\d): \S", re.M)
 MOST_SECONDS = 90  # of one processor core
 # What a reader who went wrong is likely to have: each must be answered with a hint.
 MISTAKES: dict[str, dict[int, list[str]]] = {
@@ -28,6 +29,15 @@ MISTAKES: dict[str, dict[int, list[str]]] = {
         3: ["answer_3 = lambda one, other, share: share * one + (1 - share) * other",
             "answer_3 = lambda one, other, share: (one * other) ** 0.5",
             "answer_3 = lambda one, other, share: one ** (1 - share) * other**share"],
+    },
+    "08": {
+        1: ["answer_1 = 0.35", "answer_1 = 0.3", "answer_1 = 0.05", "answer_1 = 1.5"],
+        2: ["answer_2 = [heads['mask'][cells].mean() for cells in (of_voice, of_fire)]",
+            "answer_2 = [heads['gate'][cells].mean() for cells in (of_fire, of_voice)]", "answer_2 = 0.8"],
+        3: ["answer_3 = lambda power: power.log()", "answer_3 = lambda power: (power / power.mean()).log()",
+            "answer_3 = lambda power: power / power.max().clamp_min(1e-30)", "answer_3 = torch.ones_like",
+            "answer_3 = lambda power: ((power + 1e-6) / power.mean().clamp_min(1e-30)).log()",
+            "answer_3 = lambda power: (power / power.mean(0).clamp_min(1e-30) + 1e-6).log()"],
     },
 }
 
@@ -62,10 +72,10 @@ def exercises(path: Path) -> list[Exercise]:
     for place, cell in enumerate(cells):
         if "exercise" not in cell.tags:
             continue
-        question = max(k for k in range(place) if cells[k].source.startswith("## Exercise"))
+        question = max(k for k in range(place) if QUESTION.search(cells[k].source) and cells[k].kind == "markdown")
         check = next(k for k in range(place, len(cells)) if "check" in cells[k].tags)
         folded = next(c.source for c in cells[check:] if c.source.startswith("<details><summary>Solution</summary>"))
-        number = int(re.match(r"## Exercise (\d)", cells[question].source)[1])
+        number = int(QUESTION.findall(cells[question].source)[-1])
         found.append(Exercise(number, question, place, check, re.search(r"```python\n(.*?)```", folded, re.S)[1]))
     return found
 
