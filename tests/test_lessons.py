@@ -39,6 +39,13 @@ MISTAKES: dict[str, dict[int, list[str]]] = {
             "answer_3 = lambda power: ((power + 1e-6) / power.mean().clamp_min(1e-30)).log()",
             "answer_3 = lambda power: (power / power.mean(0).clamp_min(1e-30) + 1e-6).log()"],
     },
+    "11": {
+        1: ["answer_1 = 10", "answer_1 = 5", "answer_1 = 0"],
+        2: ["answer_2 = lambda hum, rate: torch.fft.rfft(hum).abs().topk(3).indices.tolist()",
+            "answer_2 = lambda hum, rate: [x * rate / len(hum) for x in torch.fft.rfft(hum).abs().topk(3).indices]",
+            "answer_2 = lambda hum, rate: [160, 440, 100]", "answer_2 = lambda hum, rate: [100, 160, 440]"],
+        3: ["answer_3 = results['60 Hz, 3 lines']", "answer_3 = identity", "answer_3 = notch_score(50.0, 5, 7, None)"],
+    },
 }
 
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
