@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HAZE_CONTROLS', 'haze_layers', 'Dehazed', 'HazeScene', 'haze_lab']
 
-# %% ../nbs/41_haze_lab.ipynb #0b77f42b
+# %% ../nbs/41_haze_lab.ipynb #63085438
 from typing import NamedTuple
 
 import torch
@@ -19,15 +19,15 @@ from .methods import stft_for
 from .veil import local_power, veil_error_db
 from .widgets import Lab, slider
 
-# %% ../nbs/41_haze_lab.ipynb #a32985f3
+# %% ../nbs/41_haze_lab.ipynb #b5b36f3d
 HAZE_CONTROLS = (
     slider("airlight_db", "Airlight (dB)", -12, 12, start=0),
     slider("over_subtraction", "Over-subtraction", 0, 8, start=2, step=0.5),
-    slider("window_seconds", "Window of the minimum (s)", 0.1, 3.6, start=1.5, step=6 ** (1 / 6), logarithmic=True),
+    slider("window_seconds", "Window of minimum (s)", 0.1, 3.7, start=1.5, step=15 ** (1 / 9), logarithmic=True),
     slider("floor_db", "Gain floor (dB)", -40, 0, start=-20),
 )
 
-# %% ../nbs/41_haze_lab.ipynb #62bff201
+# %% ../nbs/41_haze_lab.ipynb #4ae639b0
 def haze_layers(
     power: Tensor,  # (..., freq, time), squared magnitude
     *,
@@ -45,7 +45,7 @@ def haze_layers(
     gain = 1 - over_subtraction / posterior_ratio(power, veil).clamp_min(1e-6)
     return veil, gain.clamp(10 ** (floor_db / 20), 1)
 
-# %% ../nbs/41_haze_lab.ipynb #1fafdc78
+# %% ../nbs/41_haze_lab.ipynb #975712cc
 class Dehazed(NamedTuple):
     "What the lab shows for one position of its sliders."
 
@@ -53,14 +53,14 @@ class Dehazed(NamedTuple):
     gain: Tensor  # (freq, time), transmission
     clean: Tensor  # (samples)
 
-# %% ../nbs/41_haze_lab.ipynb #8d0354f6
+# %% ../nbs/41_haze_lab.ipynb #ddf033ba
 def _signed(
     decibels: Tensor,  # a change, dB
 ) -> str:  # with its sign and unit
     "A change as the lab writes it."
     return f"{float(decibels):+.1f} dB".replace("-", "\N{MINUS SIGN}")
 
-# %% ../nbs/41_haze_lab.ipynb #ab44a444
+# %% ../nbs/41_haze_lab.ipynb #c794f25d
 class HazeScene:
     "A recording, seen through the haze equation; where its clean voice is known, it can be scored."
 
@@ -114,7 +114,7 @@ class HazeScene:
             "Noise": _signed(kept[1]), "Bias of the veil": _signed(error),
         }
 
-# %% ../nbs/41_haze_lab.ipynb #18f92591
+# %% ../nbs/41_haze_lab.ipynb #9fd40028
 def haze_lab(
     noisy: Tensor | None = None,  # (samples) or (channels, samples); None: a bundled voice in the rain
     sample_rate: int = 16_000,  # Hz

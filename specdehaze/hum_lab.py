@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HUM_CONTROLS', 'Hummed', 'add_and_subtract', 'line_spectrum', 'plot_cures', 'HumScene', 'hum_lab']
 
-# %% ../nbs/41_hum_lab.ipynb #5f7bb766
+# %% ../nbs/41_hum_lab.ipynb #24c13fb7
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from .lab_parts import blank_page, example_mix, one_channel, remember_last
 from .plots import STYLE
 from .widgets import Lab, slider
 
-# %% ../nbs/41_hum_lab.ipynb #d7b4fbf5
+# %% ../nbs/41_hum_lab.ipynb #1e84dcf4
 HUM_CONTROLS = (
     slider("snr_db", "SNR (dB)", -10, 30, start=5),
     slider("harmonics", "Harmonics", 1, 30, start=8),
@@ -32,7 +32,7 @@ HUM_CONTROLS = (
     slider("fundamental", "Fundamental (Hz)", 45, 65, start=50, step=0.5),
 )
 
-# %% ../nbs/41_hum_lab.ipynb #c80b9b74
+# %% ../nbs/41_hum_lab.ipynb #3acff362
 class Hummed(NamedTuple):
     "A voice with a hum of known parts, and what is left when the tracked hum is subtracted."
 
@@ -42,7 +42,7 @@ class Hummed(NamedTuple):
     found: Hum  # by the tracker
     subtracted: Tensor  # (samples)
 
-# %% ../nbs/41_hum_lab.ipynb #3f2e09a7
+# %% ../nbs/41_hum_lab.ipynb #c55bcca4
 def add_and_subtract(
     voice: Tensor,  # (samples)
     sample_rate: int,  # Hz
@@ -62,7 +62,7 @@ def add_and_subtract(
     predicted = track.render(len(voice), sample_rate)[0] if track.hum.present else torch.zeros_like(voice)
     return Hummed(fundamental, noisy, told, track.hum, noisy - predicted)
 
-# %% ../nbs/41_hum_lab.ipynb #c6b7e4d3
+# %% ../nbs/41_hum_lab.ipynb #ed0c3f64
 def line_spectrum(
     waveform: Tensor,  # (samples)
     sample_rate: int,  # Hz
@@ -80,7 +80,7 @@ def line_spectrum(
     shown = (frequencies >= low) & (frequencies <= high)
     return frequencies[shown], 10 * torch.log10(power[shown].clamp_min(1e-12))
 
-# %% ../nbs/41_hum_lab.ipynb #ab38e37f
+# %% ../nbs/41_hum_lab.ipynb #9025f631
 _WIDTH, _HEIGHT, _QUIETEST_DB = 570, 280, -100.0  # of the page, pixels; level at the foot of the panels, dB
 _LOOKS = {
     "with hum": {"color": "0.7", "lw": 2.5},
@@ -89,7 +89,7 @@ _LOOKS = {
     "voice alone": {"color": "black", "lw": 0.9, "ls": ":"},
 }
 
-# %% ../nbs/41_hum_lab.ipynb #2096603d
+# %% ../nbs/41_hum_lab.ipynb #c0b061f9
 class _Box(NamedTuple):
     "A panel for spectra: where on the page it is, and what stretch of frequencies it shows."
 
@@ -113,7 +113,7 @@ class _Box(NamedTuple):
         frequencies, levels = line_spectrum(sound, sample_rate, **window)
         return [torch.cat([row, torch.full((1,), torch.nan)]) for row in (self.across(frequencies), self.up(levels))]
 
-# %% ../nbs/41_hum_lab.ipynb #c38a278c
+# %% ../nbs/41_hum_lab.ipynb #0771f5e4
 def _write_box(ax: Axes, box: _Box, title: str, marks: Sequence[float], levels: Sequence[float]) -> None:
     "Title, scales and what is written at them."
     (foot, top), right = box.up(torch.tensor([_QUIETEST_DB, 0.0])).tolist(), box.left + box.width
@@ -131,7 +131,7 @@ def _write_box(ax: Axes, box: _Box, title: str, marks: Sequence[float], levels: 
     ax.text(box.left, top + 6, title, fontsize=11)
     ax.text(box.left + box.width / 2, 4, "Frequency (Hz)", ha="center", fontsize=10)
 
-# %% ../nbs/41_hum_lab.ipynb #feeb06dd
+# %% ../nbs/41_hum_lab.ipynb #01430f17
 def plot_cures(
     sounds: dict[str, Tensor],  # "with hum", "notched", "subtracted", "voice alone" -> waveform (samples)
     sample_rate: int,  # Hz
@@ -156,7 +156,7 @@ def plot_cures(
         ax.text(4, 42 + (_HEIGHT - 90) / 2, "Level (dB)", va="center", rotation=90, fontsize=10)
     return figure
 
-# %% ../nbs/41_hum_lab.ipynb #133917bb
+# %% ../nbs/41_hum_lab.ipynb #7876e93c
 class HumScene:
     "A voice, over which hums are laid and taken off again."
 
@@ -198,7 +198,7 @@ class HumScene:
         hum = hummed.found
         return scores | {"Found": f"{hum.fundamental:.2f} Hz, {len(hum.harmonics)} lines" if hum.present else "no hum"}
 
-# %% ../nbs/41_hum_lab.ipynb #867ed3a3
+# %% ../nbs/41_hum_lab.ipynb #909ca68c
 def hum_lab(
     voice: Tensor | None = None,  # (samples) or (channels, samples), without hum; None: a bundled one
     sample_rate: int = 16_000,  # Hz

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['example_mix', 'one_channel', 'remember_last', 'fastest', 'blank_page', 'plot_panels', 'update_times']
 
-# %% ../nbs/41_lab_parts.ipynb #876b30a3
+# %% ../nbs/41_lab_parts.ipynb #efb84942
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -27,7 +27,7 @@ from .plots import STYLE
 from .recordings import NoisyPair, bundled_recordings
 from .widgets import Lab, live_picture, live_players
 
-# %% ../nbs/41_lab_parts.ipynb #1de098f7
+# %% ../nbs/41_lab_parts.ipynb #2fb136e6
 def example_mix(
     snr_db: float = 5.0,  # power of the voice over power of the noise, dB
     *,
@@ -46,7 +46,7 @@ def example_mix(
     noisy, part = mix_at_snr(clean, disturbance[0, :length], snr_db)
     return NoisyPair(f"fr_01_{noise}_{snr_db:g}dB", noisy, clean, part, sample_rate)
 
-# %% ../nbs/41_lab_parts.ipynb #7ab579a2
+# %% ../nbs/41_lab_parts.ipynb #f99e13ba
 def one_channel(
     waveform: Tensor,  # (samples) or (channels, samples); an array is welcome
     sample_rate: int,  # Hz
@@ -60,7 +60,7 @@ def one_channel(
         raise ValueError("there is nothing to look at: the sound is silent, or some of its samples are no numbers")
     return mono
 
-# %% ../nbs/41_lab_parts.ipynb #25e114f9
+# %% ../nbs/41_lab_parts.ipynb #918d5b20
 def remember_last(
     compute: Callable[[dict], Any],  # of the parameters of a lab; pure
 ) -> Callable[[dict], Any]:  # the same
@@ -72,7 +72,7 @@ def remember_last(
 
     return lambda parameters: kept(tuple(sorted(parameters.items())))
 
-# %% ../nbs/41_lab_parts.ipynb #101ac0f5
+# %% ../nbs/41_lab_parts.ipynb #40ce89a8
 def fastest(
     function: Callable[[], Any],  # what is timed
     *,
@@ -86,7 +86,7 @@ def fastest(
         durations.append(1000 * (time.process_time() - began))
     return min(durations)
 
-# %% ../nbs/41_lab_parts.ipynb #9713eda6
+# %% ../nbs/41_lab_parts.ipynb #f4ff08b7
 def _panel(
     picture: Tensor,  # (freq, time), power, or gain in [0, 1]
     size: tuple[int, int],  # (rows, columns), pixels
@@ -100,10 +100,10 @@ def _panel(
     table = colormaps["gray" if scale is None else STYLE["image.cmap"]](np.arange(256), bytes=True)[:, :3]
     return table[(255 * share).round().clamp(0, 255).to(torch.uint8).numpy()]
 
-# %% ../nbs/41_lab_parts.ipynb #8c755c50
+# %% ../nbs/41_lab_parts.ipynb #df1ea930
 _DPI = 90  # pixels an inch
 
-# %% ../nbs/41_lab_parts.ipynb #27878890
+# %% ../nbs/41_lab_parts.ipynb #d17094c8
 def blank_page(
     width: int,  # pixels
     height: int,  # pixels
@@ -115,13 +115,13 @@ def blank_page(
     ax.set_axis_off()
     return figure, ax
 
-# %% ../nbs/41_lab_parts.ipynb #06afdc4a
+# %% ../nbs/41_lab_parts.ipynb #b670cfe8
 _WIDTH, _HEIGHT = 570, 376  # of the whole picture, pixels
 _LEFT, _RIGHT, _BOTTOM = 46, 60, 44  # margins, pixels; the colour bar is in the right one
 _GAP, _LINE, _MARK, _BAR = 18, 28, 4, 12  # between panels, for a title, of a tick mark, of the colour bar, pixels
 _FRAME = 178  # grey of the line around a panel, of 255
 
-# %% ../nbs/41_lab_parts.ipynb #e5088c61
+# %% ../nbs/41_lab_parts.ipynb #81adc438
 class _Grid(NamedTuple):
     "Where the panels are, in pixels from the lower left."
 
@@ -142,7 +142,7 @@ class _Grid(NamedTuple):
         "Where the rows begin, the upper one first."
         return [_BOTTOM + row * (self.size[0] + _LINE) for row in reversed(range(self.rows))]
 
-# %% ../nbs/41_lab_parts.ipynb #3ba28bc2
+# %% ../nbs/41_lab_parts.ipynb #fbf83650
 def _round_numbers(
     highest: float,  # end of an axis that begins at 0
     pixels: int,  # how long it is
@@ -151,7 +151,7 @@ def _round_numbers(
     numbers = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(0, highest)
     return [(round(n / highest * (pixels - 1)), f"{n:g}") for n in numbers if 0 <= n <= 1.001 * highest]
 
-# %% ../nbs/41_lab_parts.ipynb #f864c0a6
+# %% ../nbs/41_lab_parts.ipynb #1c5d4bc5
 def _write_ticks(
     ax: Axes,  # in pixels
     canvas: np.ndarray,  # (rows, columns, 3), the whole picture
@@ -169,7 +169,7 @@ def _write_ticks(
     ax.text((_LEFT + _WIDTH - _RIGHT) / 2, 4, "Time (s)", ha="center", fontsize=10)
     ax.text(4, (_BOTTOM + _HEIGHT - _LINE) / 2, "Frequency (kHz)", va="center", rotation=90, fontsize=10)
 
-# %% ../nbs/41_lab_parts.ipynb #6f61743c
+# %% ../nbs/41_lab_parts.ipynb #93e4902e
 def _write_colour_bar(
     ax: Axes,  # in pixels
     canvas: np.ndarray,  # (rows, columns, 3), the whole picture
@@ -183,7 +183,7 @@ def _write_colour_bar(
     ax.text(left + _BAR + 4, top, "0", va="top", fontsize=9)
     ax.text(left + _BAR + 4, _BOTTOM, f"\N{MINUS SIGN}{range_db:g}", va="bottom", fontsize=9)
 
-# %% ../nbs/41_lab_parts.ipynb #7d252dc9
+# %% ../nbs/41_lab_parts.ipynb #90d142de
 def _write(
     canvas: np.ndarray,  # (rows, columns, 3), the panels painted
     grid: _Grid,
@@ -201,7 +201,7 @@ def _write(
         ax.imshow(canvas, origin="lower", extent=(0, _WIDTH, 0, _HEIGHT), interpolation="nearest", aspect="auto")
     return figure
 
-# %% ../nbs/41_lab_parts.ipynb #bdc465cc
+# %% ../nbs/41_lab_parts.ipynb #5a8dc53d
 def plot_panels(
     panels: Mapping[str, Tensor],  # title -> power (freq, time), or gain; rows from 0 Hz to half the sample rate
     *,
@@ -228,7 +228,7 @@ def plot_panels(
     seconds = max(frames - 1, 1) * hop_length / sample_rate
     return _write(canvas, grid, list(panels), (seconds, top / 1000), range_db)
 
-# %% ../nbs/41_lab_parts.ipynb #ff90013b
+# %% ../nbs/41_lab_parts.ipynb #e4b32688
 def update_times(
     lab: Lab,  # that is timed
     name: str,  # of a control

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RETINEX_CONTROLS', 'illuminate', 'Illuminated', 'RetinexScene', 'retinex_lab']
 
-# %% ../nbs/41_retinex_lab.ipynb #72033deb
+# %% ../nbs/41_retinex_lab.ipynb #99f242c4
 from typing import NamedTuple
 
 import torch
@@ -19,16 +19,16 @@ from .methods import stft_for
 from .veil import guided_filter, local_power, multi_scale_retinex, veil_error_db, voice_presence
 from .widgets import Lab, choice, slider
 
-# %% ../nbs/41_retinex_lab.ipynb #bffd61e5
+# %% ../nbs/41_retinex_lab.ipynb #4ca3dac2
 RETINEX_CONTROLS = (
     slider("seconds", "Scale in time (s)", 0.02, 2, start=0.2, step=10 ** (1 / 6), logarithmic=True),
-    slider("hertz", "Scale in frequency (Hz)", 10, 1000, start=30, step=10 ** (1 / 6), logarithmic=True),
+    slider("hertz", "Scale in frequency (Hz)", 10, 810, start=30, step=3 ** (1 / 3), logarithmic=True),
     choice("voice", "Voice", ["left in", "painted over"], start="left in"),
-    slider("radius", "Radius (ms, and as many Hz)", 32, 512, start=64, step=2**0.5, logarithmic=True),
+    slider("radius", "Radius (ms and Hz)", 32, 512, start=64, step=2**0.5, logarithmic=True),
     slider("edge_db", "Least edge √ε (dB)", 0.1, 10, start=1, step=10 ** (1 / 6), logarithmic=True),
 )
 
-# %% ../nbs/41_retinex_lab.ipynb #b6c92949
+# %% ../nbs/41_retinex_lab.ipynb #bb41f49f
 def illuminate(
     shown: Tensor,  # (freq, time), power that is blurred
     minimum: Tensor,  # (freq, time), power above 0, the veil that is refined
@@ -48,7 +48,7 @@ def illuminate(
     levels = [10 * torch.log10(veil.clamp_min(1e-20)) for veil in (illumination, minimum)]
     return illumination, 10 ** (guided_filter(*levels, radius=reach, epsilon=edge_db**2) / 10)
 
-# %% ../nbs/41_retinex_lab.ipynb #bde55e3e
+# %% ../nbs/41_retinex_lab.ipynb #12cf48e4
 class Illuminated(NamedTuple):
     "What the lab shows for one position of its sliders."
 
@@ -56,7 +56,7 @@ class Illuminated(NamedTuple):
     refined: Tensor  # (freq, time), noise power
     cleaned: Tensor  # (samples), with the refined veil taken off twice, but no bin by more than 20 dB
 
-# %% ../nbs/41_retinex_lab.ipynb #9f04a116
+# %% ../nbs/41_retinex_lab.ipynb #452207a0
 class RetinexScene:
     "A recording, its veils, and the veil that is true, where the noise is known."
 
@@ -111,7 +111,7 @@ class RetinexScene:
         score = f"{si_sdr(self.noisy, self.clean):.1f} → {si_sdr(seen.cleaned, self.clean):.1f} dB"
         return {f"Error of the {name}": f"{error:.2f} dB" for name, error in errors.items()} | {"SI-SDR": score}
 
-# %% ../nbs/41_retinex_lab.ipynb #89082fc7
+# %% ../nbs/41_retinex_lab.ipynb #198d82ac
 def retinex_lab(
     noisy: Tensor | None = None,  # (samples) or (channels, samples); None: a bundled voice beside a furnace
     sample_rate: int = 16_000,  # Hz
