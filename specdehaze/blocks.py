@@ -71,6 +71,7 @@ class CleanedFile:
     level_after_db: float  # of the result
     elapsed: float  # time it took, s
     finding: Any = None  # what the method knew of the whole file before it cleaned a part, such as a `Hum`
+    untouched: bool = False  # the file was copied as it is: there was nothing to take off
 
     @property
     def real_time_factor(self) -> float:

@@ -96,6 +96,7 @@ def _job_facts(job: Any, result: Any) -> dict[str, Any]:
     facts |= {"level_before_db": round(result.level_before_db, 2), "level_after_db": round(result.level_after_db, 2)}
     long_enough = result.seconds >= 0.1  # for a factor to mean anything
     facts["real_time_factor"] = round(result.real_time_factor, 4) if long_enough else None
+    facts["untouched"] = result.untouched
     return facts | ({"hum": _hum_facts(result.finding)} if isinstance(result.finding, Hum) else {})
 
 # %% ../nbs/45_cli.ipynb #4668c16a
@@ -103,7 +104,9 @@ def _status(facts: dict[str, Any]) -> Text | str:
     "Whether a file was cleaned; where there was no hum to take off, that it was left as it is."
     if "error" in facts:
         return Text(f"failed: {facts['error']}", "red")
-    done = "cleaned" if facts.get("hum", {"present": True})["present"] else "no hum: left as it is"
+    done = "cleaned"
+    if facts["untouched"]:
+        done = "no hum: left as it is" if "hum" in facts else "left as it is"
     source, result = Path(facts["file"]), Path(facts["result"])
     return done if source.name == result.name else f"{done}, as {result.suffix}"
 
@@ -121,9 +124,10 @@ def _summary(found: list[dict[str, Any]]) -> Table:
         cells = (unknown if facts.get(key) is None else f"{facts[key]:.{digits[key]}f}" for key in titles)
         words = [hum_words(facts["hum"]) if "hum" in facts else ""] * len(hums)
         table.add_row(Text(facts["file"]), *cells, *words, _status(facts))
-    idle = sum(not facts["hum"]["present"] for facts in found if "hum" in facts)
+    idle = sum(facts.get("untouched", False) for facts in found)
     done = sum("error" not in facts for facts in found) - idle
-    table.caption = f"{done} of {len(found)} cleaned" + f", {idle} without hum left as they are" * (idle > 0)
+    words = ", {} without hum left as they are" if hums else ", {} left as they are"
+    table.caption = f"{done} of {len(found)} cleaned" + words.format(idle) * (idle > 0)
     return table
 
 # %% ../nbs/45_cli.ipynb #477da441
@@ -156,7 +160,7 @@ def dehaze(
     ],  # path
     method: Annotated[
         str, typer.Option("--method", "-m", metavar="NAME", help="How to clean, see [bold]specdehaze methods[/bold].")
-    ] = "mmse_lsa",  # a name
+    ] = "voice",  # a name
     strength: Annotated[
         float, typer.Option("--strength", "-s", min=0, max=1, help="0 keeps the recording, 1 cleans fully.")
     ] = 1.0,  # dry/wet
@@ -169,10 +173,13 @@ def dehaze(
 
     A format that can be read but not written, such as .aac or .wma, becomes a WAV: talk.aac.wav.
 
-    Methods that look for mains hum say what they found, and copy a file that has none.
+    The method voice, a network, cleans a voice in noise; hum subtracts mains hum; auto looks for hum, subtracts it
+    where there is one, and then cleans the voice. Methods that look for hum say what they found; hum copies a file
+    that has none.
 
       specdehaze dehaze noisy.wav --out cleaned
       specdehaze dehaze interviews/ --out cleaned --method hum
+      specdehaze dehaze tapes/ --out cleaned --method auto
       specdehaze dehaze 'takes/**/*.flac' --out cleaned --strength 0.7
     """
     from specdehaze.archive import plan_jobs

@@ -82,7 +82,7 @@ class Dehazer:
 
     def __init__(
         self,
-        method: str | Method = "mmse_lsa",  # a name from `list_methods`, or a method of your own
+        method: str | Method = "voice",  # a name from `list_methods`, or a method of your own
         *,
         strength: float = 1.0,  # 0: the recording, 1: the method alone
         device: str = "auto",  # where to compute, see `choose_device`
@@ -185,7 +185,7 @@ def _take_apart(dehazer: Dehazer, noisy: Tensor, sample_rate: int) -> Layers:
     else:
         veil = _magnitude(noisy - clean, sample_rate)
         transmission = (_magnitude(clean, sample_rate) / magnitude.clamp_min(1e-9)).clamp(0, 1)
-    hum = state if isinstance(state, Hum) else None
+    hum = state if method.only_hum else None
     hum_waveform = (noisy - clean).cpu() if hum else None
     hop_length, mixed = stft_for(sample_rate).hop_length, noisy.lerp(clean, dehazer.strength)
     pictures = magnitude.cpu(), veil.cpu(), transmission.cpu()
@@ -224,7 +224,7 @@ def _clean_file(
     whole = blocks(block_length=whole_steps(block_seconds, rate))
     state = dehazer._survey(tell(heard(whole)), rate) if survey else None
     heard.samples = work - info.frames  # a survey may have heard enough before the end
-    as_it_is |= alike and isinstance(state, Hum) and not state.present
+    as_it_is |= alike and method.only_hum and state is not None and not state.present
     noisy = read(blocks(block_length=length))
     if as_it_is:
         sum(1 for _ in tell(written(noisy)))
@@ -234,4 +234,5 @@ def _clean_file(
             for block in tell(written(dehazer._stream(noisy, rate, state, length))):
                 writer.write(block.cpu())
     seconds, elapsed = read.samples / rate, time.perf_counter() - began
-    return CleanedFile(source, target, seconds, rate, info.channels, read.level_db, written.level_db, elapsed, state)
+    levels = read.level_db, written.level_db
+    return CleanedFile(source, target, seconds, rate, info.channels, *levels, elapsed, state, as_it_is)

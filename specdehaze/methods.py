@@ -40,7 +40,8 @@ class Method:
     clean: Callable[[Tensor, int, Any], Tensor]  # (waveform (channels, samples), sample rate, state) -> same shape
     context_seconds: float = 0.0  # a moment's result depends on this much before and after it, s
     block_seconds: float = 10.0  # how much to clean at a time, s
-    survey: Callable[[Iterable[Tensor], int], Any] | None = None  # (blocks, rate) -> state; an absent `Hum`: no work
+    survey: Callable[[Iterable[Tensor], int], Any] | None = None  # (blocks, rate) -> state
+    only_hum: bool = False  # the state is a `Hum`, and nothing else is taken out: without one there is no work
     see: Callable[[Tensor, int], tuple[Tensor, Tensor]] | None = None  # (power, rate) -> veil power, transmission
 
 # %% ../nbs/29_methods.ipynb #513731e8
@@ -215,8 +216,8 @@ def hum_method(
     kind: str = "baseline",  # as in `Method`
 ) -> Method:  # to `register`
     "A method that surveys a recording for its hum, then takes it out of each block."
-    clean = partial(clean_by_hum, remove=remove)
-    return Method(name, summary, kind, clean, context_seconds=2.0, block_seconds=15.0, survey=survey_hum)
+    clean, times = partial(clean_by_hum, remove=remove), {"context_seconds": 2.0, "block_seconds": 15.0}
+    return Method(name, summary, kind, clean, survey=survey_hum, only_hum=True, **times)
 
 # %% ../nbs/29_methods.ipynb #ac90a60d
 register(hum_method("hum", "subtracts mains hum, each harmonic followed in phase", _subtract, kind="coherent"))
@@ -229,7 +230,8 @@ def _clean_with(waveform: Tensor, sample_rate: int, state: Any = None, *, name: 
     "Clean (channels, samples) with the weights of that name."
     network = shipped_network(name, waveform.device)
     clean = clean_by_voice if isinstance(network, VoiceNetwork) else clean_by_network
-    return clean(waveform, sample_rate, network)
+    with torch.autocast(waveform.device.type, enabled=False):
+        return clean(waveform, sample_rate, network)
 
 # %% ../nbs/29_methods.ipynb #61a9e4ba
 def network_method(
@@ -243,3 +245,12 @@ def network_method(
 register(network_method("voice", "a recurrent network for voices: it corrects the veil and mends low harmonics"))
 register(network_method("hybrid", "a small network that corrects the veil and gates it, for voices in any noise"))
 register(network_method("hum_unet", "a small network that masks mains hum, to compare with subtracting it"))
+
+# %% ../nbs/29_methods.ipynb #fc0e927e
+def _clean_both(waveform: Tensor, sample_rate: int, hum: Hum) -> Tensor:
+    "Take the hum out where there is one, then ask the network for voices."
+    return _clean_with(clean_by_hum(waveform, sample_rate, hum, remove=_subtract), sample_rate, name="voice")
+
+# %% ../nbs/29_methods.ipynb #6339f136
+_BOTH = "subtracts mains hum where there is one, then cleans the voice by the network"
+register(Method("auto", _BOTH, "network", _clean_both, context_seconds=2.0, block_seconds=15.0, survey=survey_hum))

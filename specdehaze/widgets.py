@@ -221,9 +221,12 @@ class _Names(anywidget.AnyWidget):
       const name = () => box().querySelectorAll(".widget-inline-hbox").forEach(row => {
         const label = row.querySelector(".widget-label")?.textContent;
         row.querySelectorAll("[role=slider], .widget-readout").forEach(part => part.setAttribute("aria-label", label));
+        const value = row.querySelector(".widget-readout")?.textContent;  // the library names a logarithm
+        row.querySelectorAll("[role=slider]").forEach(part => part.setAttribute("aria-valuetext", value));
       });
       const watch = new MutationObserver(name);
-      requestAnimationFrame(() => { name(); watch.observe(box(), { childList: true, subtree: true }); });
+      const all = { childList: true, characterData: true, subtree: true };
+      requestAnimationFrame(() => { name(); watch.observe(box(), all); });
       return () => watch.disconnect();
     }
     export default { render };
