@@ -1,0 +1,161 @@
+"JupyterLab as a reader has it: a server of its own, a notebook in it, and what a reader does there."
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page
+
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},  # draw cells that are out of sight, too
+}
+SECONDS = 300_000  # ms, for what waits until a kernel has worked through a lesson
+# What the application knows of the notebook in front.
+CELLS = "window.jupyterapp.shell.currentWidget.content.widgets"
+ERRORS = f"""() => {CELLS}.flatMap((cell, k) => Array.from(
+    {{ length: cell.model.outputs?.length ?? 0 }}, (_, n) => cell.model.outputs.get(n).toJSON())
+    .filter(output => output.output_type === "error")
+    .map(output => `cell ${{k}}: ${{output.ename}}: ${{output.evalue}}`))"""
+UNRUN = f"""() => {CELLS}.map((cell, k) => [cell.model, k]).filter(([model]) => model.type === "code"
+    && model.sharedModel.getSource().trim() && model.executionCount === null).map(([, k]) => k)"""
+QUIET = "!lab.querySelector('.specdehaze-busy')?.innerText.trim()"  # no spinner
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serving(folder: Path, own: Path) -> Iterator[str]:
+    "JupyterLab over a folder, with settings of its own: yields its address with `{}` for a notebook's path."
+    for name, values in SETTINGS.items():
+        path = own / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values), encoding="utf-8")
+    places = {f"JUPYTER_{name}_DIR": str(own / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    places |= {f"JUPYTERLAB_{name}_DIR": str(own / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    port, token = free_port(), secrets.token_hex(8)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += ["--LabApp.expose_app_in_browser=True"]
+    command += [f"--ServerApp.port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
+    with open(own / "log.txt", "wb") as log:
+        server = subprocess.Popen(command, env=os.environ | places, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        wait_for_server(f"http://127.0.0.1:{port}/api?token={token}", server, own / "log.txt")
+        yield f"http://127.0.0.1:{port}/doc/tree/{{}}?token={token}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for_server(url: str, server: subprocess.Popen, log: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(1200):
+        assert server.poll() is None, log.read_text(encoding="utf-8", errors="replace")
+        try:
+            return opener.open(url, timeout=5).close()
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(log.read_text(encoding="utf-8", errors="replace"))
+
+
+def run_notebook(page: Page, url: str) -> None:
+    "Open a notebook, run all its cells, and see that each has run without an error."
+    page.goto(url, timeout=SECONDS)
+    page.wait_for_function(
+        f"() => window.jupyterapp?.shell.currentWidget?.context?.isReady && {CELLS}.length"
+        " && window.jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel?.status === 'idle'",
+        timeout=SECONDS,
+    )
+    page.set_default_timeout(SECONDS)
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    wait_until_idle(page)
+    assert page.evaluate(ERRORS) == []
+    assert page.evaluate(UNRUN) == []
+
+
+def wait_until_idle(page: Page) -> None:
+    kernel = "window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.status"
+    page.wait_for_function(f"() => {kernel} === 'idle'", timeout=SECONDS)
+
+
+def shown(lab: Locator) -> dict[str, str]:
+    "What a lab shows when its kernel has drawn: its picture, the words for it, and where its controls stand."
+    lab.page.wait_for_function(f"lab => {QUIET}", arg=lab.element_handle())
+    picture, controls = lab.locator(".specdehaze-picture").first, lab.locator("[role=slider], select")
+    at = controls.evaluate_all("all => all.map(one => one.ariaValueText ?? one.value)")
+    return {"picture": picture.get_attribute("src"), "alt": picture.get_attribute("alt"), "at": at}
+
+
+def move(control: Locator) -> None:
+    "Move a slider or a menu to another value, by keys as a reader without a mouse does."
+    if control.evaluate("one => one.matches('select')"):
+        names = control.locator("option").evaluate_all("all => all.map(one => one.value)")
+        control.select_option(next(name for name in names if name != control.input_value()))
+        return
+    at_end = float(control.get_attribute("aria-valuenow")) >= float(control.get_attribute("aria-valuemax"))
+    control.focus()
+    for _ in range(3):
+        control.press("ArrowLeft" if at_end else "ArrowRight")
+
+
+def move_everything(lab: Locator) -> list[str]:
+    "Move each control of a lab once: the labels of those that changed nothing, or have no name."
+    faults, controls = [], lab.locator("[role=slider], select")
+    for number in range(controls.count()):
+        control, before = controls.nth(number), shown(lab)
+        name = control.evaluate("one => one.ariaLabel || one.labels?.[0]?.textContent || ''")
+        move(control)
+        try:
+            lab.page.wait_for_function(
+                f"([lab, before]) => lab.querySelector('.specdehaze-picture').src !== before && {QUIET}",
+                arg=[lab.element_handle(), before["picture"]], timeout=60_000,
+            )
+        except Exception:  # of the browser: nothing came in time
+            faults.append(f"{name or number}: the picture stays")
+            continue
+        after = shown(lab)
+        if not name:
+            faults.append(f"control {number} has no name")
+        if after["at"] == before["at"] or after["alt"] == before["alt"]:
+            faults.append(f"{name or number}: no number changed")
+    return faults
+
+
+def broken_sounds(page: Page) -> list[str]:
+    "Players of the page that have no length, or do not go on when they are started."
+    return page.evaluate("""async () => {
+        const faults = [], players = [...document.querySelectorAll("audio")];
+        const ready = player => player.readyState > 0 || new Promise((yes, no) => {
+            player.onloadedmetadata = yes; player.onerror = no; player.load(); setTimeout(no, 20000); });
+        for (const [k, player] of players.entries()) {
+            try { await ready(player); } catch { faults.push(`player ${k} cannot be read`); continue; }
+            if (!(player.duration > 0.1)) faults.push(`player ${k} has no length`);
+        }
+        if (players.length) {
+            const [first] = players;
+            first.muted = true;
+            await first.play();
+            for (let n = 0; n < 100 && !first.currentTime; n++) await new Promise(done => setTimeout(done, 50));
+            if (!first.currentTime) faults.push("the first player does not play");
+            first.pause();
+        }
+        return faults;
+    }""")
+
+
+def broken_pictures(page: Page) -> int:
+    "How many pictures of the page did not load."
+    pictures = page.locator(".jp-OutputArea img")
+    return pictures.evaluate_all("all => all.filter(one => !one.naturalWidth).length")
