@@ -20,7 +20,7 @@ export PATH := $(bin):$(PATH)
 one_thread := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install report test test-notebooks test-code export lint figures lab course clean
+.PHONY: help install report test test-notebooks test-code browser export lint figures lab course clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test-notebooks: install ## run every source notebook, with what it asserts
 
 test-code: install ## properties, oracles, layers, reports, command
 	$(one_thread) "$(bin)/python" -m pytest -n $(WORKERS)
+
+browser: install ## all lessons, labs and the demo in a real browser (Debian: apt-get install chromium)
+	$(one_thread) "$(bin)/python" -m pytest tests/browser -m "whole or not whole"
 
 export: install ## notebooks into package and README.md, and clean the notebooks
 	"$(bin)/nbdev_export"

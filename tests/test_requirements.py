@@ -20,7 +20,7 @@ INDIRECT = {
 }
 # Cleaning does without these modules, so what they import at their top may come from the train extra.
 TRAINING = {"training"}
-OURS = {"specdehaze", "fake_sources", "source_tree", "readme"} | set(sys.stdlib_module_names)
+OURS = {"specdehaze", "fake_sources", "source_tree", "readme", "widget_page"} | set(sys.stdlib_module_names)
 
 
 def distribution(requirement: str) -> str:
