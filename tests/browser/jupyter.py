@@ -45,6 +45,7 @@ def serving(folder: Path, own: Path) -> Iterator[str]:
         path.write_text(json.dumps(values), encoding="utf-8")
     places = {f"JUPYTER_{name}_DIR": str(own / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     places |= {f"JUPYTERLAB_{name}_DIR": str(own / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    places["IPYTHONDIR"] = str(own / "ipython")
     port, token = free_port(), secrets.token_hex(8)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += ["--LabApp.expose_app_in_browser=True"]

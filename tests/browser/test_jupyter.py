@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="pip install playwright, to drive a browser")
 from source_tree import NOTEBOOKS
 
-from .jupyter import broken_pictures, broken_sounds, move_everything, run_notebook, serving
+from .jupyter import broken_pictures, broken_sounds, move_everything, run_notebook
 
 LESSONS = sorted((NOTEBOOKS / "lessons").glob("[0-9][0-9]_*.ipynb"))
 QUICK = ("01", "06")  # lessons that every test run opens; `make browser` opens all
@@ -23,14 +23,6 @@ pytestmark = pytest.mark.xdist_group("browser")
 def some(names, quick):
     "Parameters of which only a few are for every test run."
     return [pytest.param(name, marks=[] if quick(name) else pytest.mark.whole) for name in names]
-
-
-@pytest.fixture(scope="session")
-def jupyter(browser, tmp_path_factory):
-    "A server over a folder, and the folder."
-    folder = tmp_path_factory.mktemp("notebooks")
-    with serving(folder, tmp_path_factory.mktemp("jupyter")) as address:
-        yield address, folder
 
 
 @pytest.mark.parametrize("name", some([path.stem for path in LESSONS], lambda name: name[:2] in QUICK))
