@@ -4,7 +4,7 @@ VENV ?= .venv
 PYTHON ?= python3
 WORKERS ?= 2
 
-# The course: the folder with somebody's copy of it, and where that copy is served. A token is drawn if none is given.
+# The course: the folder with somebody's copy of it, and where that is served. Without a token one is drawn, and a browser opened.
 COURSE ?= _runs/course
 ADDRESS ?= 127.0.0.1
 PORT ?= 8888
@@ -65,7 +65,8 @@ lab: install ## open the notebooks in JupyterLab
 
 course: install ## the lessons in JupyterLab, in a copy of your own: _runs/course (nbs/lessons/README.md: for a class)
 	"$(bin)/python" nbs/lessons/make_course.py "$(COURSE)"
-	"$(bin)/jupyter" lab --notebook-dir "$(COURSE)" --ip "$(ADDRESS)" --port "$(PORT)" $(if $(TOKEN),--IdentityProvider.token="$(TOKEN)") \
+	"$(bin)/jupyter" lab --notebook-dir "$(COURSE)" --ip "$(ADDRESS)" --port "$(PORT)" \
+		$(if $(TOKEN),--no-browser --IdentityProvider.token="$(TOKEN)") \
 		--LabApp.default_url /lab/tree/nbs/lessons/01_sound_to_spectrogram.ipynb
 
 clean: ## remove what tools and reports left behind; the environment and copies of the course stay

@@ -9,23 +9,23 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+COPIED = ("nbs/**/*.ipynb", "nbs/lessons/README.md", "figures/*.png", "figures/*.csv", "figures/*.json", "*.md")
+LINKED = "data"  # is read only. JupyterLab shows no picture that lies behind a link, so the others are copied.
 
 
 def copy_course(
     folder: Path,  # new, or of a course that was begun
 ) -> int:  # how many notebooks were copied
-    "Copy every notebook that is not there yet, and link what they read."
-    copied, hidden = 0, (".ipynb_checkpoints", "__pycache__")
-    for source in [*sorted((CHECKOUT / "nbs").rglob("*.ipynb")), CHECKOUT / "nbs/lessons/README.md"]:
+    "Copy every file that is not there yet, and link the recordings."
+    copied = 0
+    for source in sorted(path for pattern in COPIED for path in CHECKOUT.glob(pattern)):
         target = folder / source.relative_to(CHECKOUT)
-        if target.exists() or any(part in hidden for part in source.parts):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        copied += source.suffix == ".ipynb"
-    for name in ("data", "figures", "README.md", "CONTRIBUTING.md"):
-        if not (folder / name).exists():
-            (folder / name).symlink_to(CHECKOUT / name)
+        if not target.exists() and ".ipynb_checkpoints" not in source.parts:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            copied += source.suffix == ".ipynb"
+    if not (folder / LINKED).exists():
+        (folder / LINKED).symlink_to(CHECKOUT / LINKED)
     return copied
 
 
@@ -34,4 +34,4 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     course = Path(sys.argv[1]).expanduser()
     count = copy_course(course)
-    print(f"{course}: {count} notebooks copied, what was there before is as it was")
+    print(f"{course}: {count} notebooks copied; what was there before is as it was")
