@@ -4,6 +4,12 @@ VENV ?= .venv
 PYTHON ?= python3
 WORKERS ?= 2
 
+# The course: the folder with somebody's copy of it, and where that is served. Without a token one is drawn, and a browser opened.
+COURSE ?= _runs/course
+ADDRESS ?= 127.0.0.1
+PORT ?= 8888
+TOKEN ?=
+
 # Folders may have spaces in their names: make takes one as part of a target only behind a backslash.
 space := $(subst ,, )
 bin := $(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin
@@ -14,7 +20,7 @@ export PATH := $(bin):$(PATH)
 one_thread := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install report test test-notebooks test-code export lint figures lab clean
+.PHONY: help install report test test-notebooks test-code browser export lint figures lab course clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +45,9 @@ test-notebooks: install ## run every source notebook, with what it asserts
 test-code: install ## properties, oracles, layers, reports, command
 	$(one_thread) "$(bin)/python" -m pytest -n $(WORKERS)
 
+browser: install ## all lessons, labs and the demo in a real browser (Debian: apt-get install chromium)
+	$(one_thread) "$(bin)/python" -m pytest tests/browser -m "whole or not whole"
+
 export: install ## notebooks into package and README.md, and clean the notebooks
 	"$(bin)/nbdev_export"
 	"$(bin)/nbdev_clean"
@@ -54,6 +63,13 @@ figures: install ## draw the pictures in figures/ anew from the tables there, an
 lab: install ## open the notebooks in JupyterLab
 	"$(bin)/jupyter" lab --notebook-dir nbs
 
-clean: ## remove what tools and reports left behind; the environment stays
-	rm -rf _runs _docs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+course: install ## the lessons in JupyterLab, in a copy of your own: _runs/course (nbs/lessons/README.md: for a class)
+	"$(bin)/python" nbs/lessons/make_course.py "$(COURSE)"
+	"$(bin)/jupyter" lab --notebook-dir "$(COURSE)" --ip "$(ADDRESS)" --port "$(PORT)" \
+		$(if $(TOKEN),--no-browser --IdentityProvider.token="$(TOKEN)") \
+		--LabApp.default_url /lab/tree/nbs/lessons/01_sound_to_spectrogram.ipynb
+
+clean: ## remove what tools and reports left behind; the environment and copies of the course stay
+	test ! -d _runs || find _runs -mindepth 1 -maxdepth 1 ! -name 'course*' -exec rm -rf {} +
+	rm -rf _docs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find nbs specdehaze tests '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +

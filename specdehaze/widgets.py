@@ -235,7 +235,7 @@ class _Names(anywidget.AnyWidget):
 # %% ../nbs/41_widgets.ipynb #f49c7818
 def _widget_of(control: Control) -> ipywidgets.Widget:
     "The slider or menu of a control."
-    look = {"description": control.label, "style": {"description_width": "12em"}, "layout": {"width": "32em"}}
+    look = {"description": control.label, "style": {"description_width": "15em"}, "layout": {"width": "36em"}}
     if control.kind == "words":
         return ipywidgets.Dropdown(options=control.values, value=control.start, **look)
     low, high, step = control.values

@@ -23,9 +23,11 @@ SECONDS = 300_000  # ms, for what waits until a kernel has worked through a less
 CELLS = "window.jupyterapp.shell.currentWidget.content.widgets"
 ERRORS = f"""() => {CELLS}.flatMap((cell, k) => Array.from(
     {{ length: cell.model.outputs?.length ?? 0 }}, (_, n) => cell.model.outputs.get(n).toJSON())
-    .filter(output => output.output_type === "error").map(output => `cell ${{k}}: ${{output.ename}}: ${{output.evalue}}`))"""
+    .filter(output => output.output_type === "error")
+    .map(output => `cell ${{k}}: ${{output.ename}}: ${{output.evalue}}`))"""
 UNRUN = f"""() => {CELLS}.map((cell, k) => [cell.model, k]).filter(([model]) => model.type === "code"
     && model.sharedModel.getSource().trim() && model.executionCount === null).map(([, k]) => k)"""
+QUIET = "!lab.querySelector('.specdehaze-busy')?.innerText.trim()"  # no spinner
 
 
 def free_port() -> int:
@@ -44,7 +46,8 @@ def serving(folder: Path, own: Path) -> Iterator[str]:
     places = {f"JUPYTER_{name}_DIR": str(own / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     places |= {f"JUPYTERLAB_{name}_DIR": str(own / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
     port, token = free_port(), secrets.token_hex(8)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--LabApp.expose_app_in_browser=True"]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += ["--LabApp.expose_app_in_browser=True"]
     command += [f"--ServerApp.port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
     with open(own / "log.txt", "wb") as log:
         server = subprocess.Popen(command, env=os.environ | places, stdout=log, stderr=subprocess.STDOUT)
@@ -88,12 +91,11 @@ def wait_until_idle(page: Page) -> None:
 
 
 def shown(lab: Locator) -> dict[str, str]:
-    "What a lab shows: its picture, its numbers, and where its controls stand."
-    lab.page.wait_for_function("lab => !lab.querySelector('.specdehaze-busy')?.innerText.trim()", arg=lab.element_handle())
-    picture = lab.locator(".specdehaze-picture").first
-    controls = lab.locator("[role=slider], select").evaluate_all("all => all.map(one => one.ariaValueText ?? one.value)")
-    facts = lab.locator(".specdehaze-facts").all_inner_texts()
-    return {"picture": picture.get_attribute("src"), "alt": picture.get_attribute("alt"), "facts": facts, "at": controls}
+    "What a lab shows when its kernel has drawn: its picture, the words for it, and where its controls stand."
+    lab.page.wait_for_function(f"lab => {QUIET}", arg=lab.element_handle())
+    picture, controls = lab.locator(".specdehaze-picture").first, lab.locator("[role=slider], select")
+    at = controls.evaluate_all("all => all.map(one => one.ariaValueText ?? one.value)")
+    return {"picture": picture.get_attribute("src"), "alt": picture.get_attribute("alt"), "at": at}
 
 
 def move(control: Locator) -> None:
@@ -117,8 +119,7 @@ def move_everything(lab: Locator) -> list[str]:
         move(control)
         try:
             lab.page.wait_for_function(
-                "([lab, before]) => lab.querySelector('.specdehaze-picture').src !== before"
-                " && !lab.querySelector('.specdehaze-busy')?.innerText.trim()",
+                f"([lab, before]) => lab.querySelector('.specdehaze-picture').src !== before && {QUIET}",
                 arg=[lab.element_handle(), before["picture"]], timeout=60_000,
             )
         except Exception:  # of the browser: nothing came in time
@@ -156,4 +157,5 @@ def broken_sounds(page: Page) -> list[str]:
 
 def broken_pictures(page: Page) -> int:
     "How many pictures of the page did not load."
-    return page.evaluate("() => [...document.querySelectorAll('.jp-OutputArea img')].filter(one => !one.naturalWidth).length")
+    pictures = page.locator(".jp-OutputArea img")
+    return pictures.evaluate_all("all => all.filter(one => !one.naturalWidth).length")

@@ -1,12 +1,12 @@
-"Lessons and labs in JupyterLab, as a reader has them: every cell runs, every slider moves something, every sound plays."
+"Lessons and labs in JupyterLab: every cell runs, every slider moves something, every sound plays."
 
 import nbformat
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="pip install playwright, to drive a browser")
-from source_tree import NOTEBOOKS  # noqa: E402
+from source_tree import NOTEBOOKS
 
-from .jupyter import broken_pictures, broken_sounds, move_everything, run_notebook, serving  # noqa: E402
+from .jupyter import broken_pictures, broken_sounds, move_everything, run_notebook, serving
 
 LESSONS = sorted((NOTEBOOKS / "lessons").glob("[0-9][0-9]_*.ipynb"))
 QUICK = ("01", "06")  # lessons that every test run opens; `make browser` opens all
