@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 from playwright.sync_api import Locator, Page
 
 SETTINGS = {
@@ -58,6 +59,13 @@ def serving(folder: Path, own: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(30)
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    "A notebook of code; it names its kernel, or else JupyterLab would ask for one."
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    notebook = nbformat.v4.new_notebook(metadata=kernel, cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, path)
 
 
 def wait_for_server(url: str, server: subprocess.Popen, log: Path) -> None:
