@@ -34,6 +34,8 @@ def page(browser):
         page.on("request", lambda request: HERE.match(request.url) or strangers.append(request.url))
         page.set_default_timeout(60_000)
         yield page
+        if not page.is_closed():  # kernels outlive their pages
+            page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
     assert strangers == []
 
 

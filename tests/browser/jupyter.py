@@ -31,6 +31,15 @@ UNRUN = f"""() => {CELLS}.map((cell, k) => [cell.model, k]).filter(([model]) => 
 QUIET = "!lab.querySelector('.specdehaze-busy')?.innerText.trim()"  # no spinner
 
 
+# Whether the picture of a lab is of the value at which a control stands: its alternative text says of what it is.
+AGREES = """([lab, control, name]) => {
+    const said = lab.querySelector(".specdehaze-picture").alt.split(`${name} `).at(-1);
+    if (control.matches("select")) return said.startsWith(control.selectedOptions[0].textContent);
+    const [shown, wanted] = [said, control.ariaValueText].map(parseFloat);
+    return Math.abs(shown - wanted) <= 0.01 * Math.abs(wanted) + 1e-9;
+}"""
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -131,6 +140,7 @@ def move_everything(lab: Locator) -> list[str]:
                 f"([lab, before]) => lab.querySelector('.specdehaze-picture').src !== before && {QUIET}",
                 arg=[lab.element_handle(), before["picture"]], timeout=60_000,
             )
+            lab.page.wait_for_function(AGREES, arg=[lab.element_handle(), control.element_handle(), name])
         except Exception:  # of the browser: nothing came in time
             faults.append(f"{name or number}: the picture stays")
             continue

@@ -145,7 +145,7 @@ def test_a_file_that_is_no_sound_is_explained_and_the_next_one_is_cleaned(demo, 
 def test_the_microphone_makes_a_file(demo, tmp_path, keep_screen):
     demo.get_by_role("tab", name="The microphone").click()
     demo.get_by_role("button", name="Record").click()
-    demo.wait_for_timeout(1500)  # of sound
+    demo.get_by_text("0:01").first.wait_for()
     keep_screen(demo, "demo_recording")
     demo.get_by_role("button", name="Stop").click()
     demo.get_by_text("audio", exact=False).first.wait_for()
