@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Visitors', 'answer_visitor', 'build_page', 'free_port', 'serving', 'serve']
 
-# %% ../nbs/44_demo.ipynb #70132988
+# %% ../nbs/44_demo.ipynb #7e44cde6
 import os
 import shutil
 import socket
@@ -23,7 +23,7 @@ from specdehaze.demo_answers import (
 )
 from .methods import find_method
 
-# %% ../nbs/44_demo.ipynb #252441ad
+# %% ../nbs/44_demo.ipynb #2f0bbac1
 class Visitors:
     "Whose files are whose in a folder; those who leave take theirs along."
 
@@ -61,7 +61,7 @@ class Visitors:
             raise AudioError(f"{path.name}: this file is not on this page, or no longer; drop it again")
         with self._lock:
             if visitor in self._left:
-                raise AudioError("the connection to this page was lost, and its files are deleted; load the page again")
+                raise AudioError("The connection was lost, and this page's files are deleted: load the page again.")
             self._files.setdefault(visitor, set()).add(path)
         return path
 
@@ -99,14 +99,14 @@ class Visitors:
                 if path.name not in owned and time.time() - _newest(path) >= seconds:
                     _delete(path, self.folder)
 
-# %% ../nbs/44_demo.ipynb #2214b698
+# %% ../nbs/44_demo.ipynb #90f9c755
 def _delete(path: Path, folder: Path) -> None:
     "Delete a file or folder, and the folder it stood in when that is empty now and not `folder`."
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if path.parent != folder and path.parent.is_dir() and not any(path.parent.iterdir()):
         path.parent.rmdir()
 
-# %% ../nbs/44_demo.ipynb #8d582c9d
+# %% ../nbs/44_demo.ipynb #bb331435
 def _newest(path: Path) -> float:
     "When a file, or anything in a folder, was last written; of one that has gone meanwhile: now."
     try:
@@ -114,7 +114,7 @@ def _newest(path: Path) -> float:
     except FileNotFoundError:
         return time.time()
 
-# %% ../nbs/44_demo.ipynb #3932484b
+# %% ../nbs/44_demo.ipynb #14526ff3
 @contextmanager
 def _swept(visitors: Visitors, every: float = 30.0) -> Iterator[None]:
     "Sweep every so many seconds for as long as this lasts."
@@ -130,7 +130,7 @@ def _swept(visitors: Visitors, every: float = 30.0) -> Iterator[None]:
     finally:
         stop.set()
 
-# %% ../nbs/44_demo.ipynb #3bb32c65
+# %% ../nbs/44_demo.ipynb #7e7ecaa4
 def answer_visitor(
     visitors: Visitors,  # who is here
     visitor: str,  # who asks
@@ -142,7 +142,7 @@ def answer_visitor(
 ) -> Answer:  # whose file belongs to the visitor
     "Clean what a visitor handed in. Raises AudioError, in words for a visitor, when that cannot be."
     if not path:
-        raise AudioError("there is nothing to clean yet: drop a recording first, record one, or take an example")
+        raise AudioError("There is nothing to clean yet: drop a recording, record one, or take an example.")
     folder = visitors.room(visitor)
 
     def tell(part: float) -> None:
@@ -160,7 +160,7 @@ def answer_visitor(
         shutil.rmtree(folder, ignore_errors=True)
         raise AudioError(plain_words(error, source)) from error
 
-# %% ../nbs/44_demo.ipynb #50558988
+# %% ../nbs/44_demo.ipynb #a2e89692
 _STYLE = """
 .gradio-container { max-width: 1180px !important; margin: auto; }
 #title h1 { margin: 0; font-size: 1.6rem; } #title p { margin: .2rem 0 0; color: var(--body-text-color-subdued); }
@@ -173,7 +173,8 @@ _STYLE = """
 #answer .players { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; margin-top: .8rem; }
 #answer figure { margin: 0; } #answer figcaption { font-weight: 600; margin-bottom: .2rem; }
 #answer audio { width: 100%; } #answer caption { text-align: left; color: var(--body-text-color-subdued); }
-#answer table { width: auto; border-collapse: collapse; } #answer thead th { color: var(--body-text-color-subdued); }
+#answer table { width: auto; border-collapse: collapse; border: 0; }
+#answer thead th { color: var(--body-text-color-subdued); }
 #answer :is(tr, td, th) { border: 0; text-align: left; } #answer :is(td, th) { padding: .15rem 1.5rem .15rem 0; }
 #answer td i { display: block; height: .6rem; background: var(--color-accent); border-radius: 2px; }
 .dark { --color-accent: #4aa3d8; }
@@ -183,51 +184,52 @@ _TITLE = """<h1>specdehaze</h1><p>Take noise and mains hum off a recording. It s
 when you close the page.</p>"""
 _EMPTY = "<p class='empty'>Pictures, players and what there is to say about hum appear here.</p>"
 
-# %% ../nbs/44_demo.ipynb #414716ca
+# %% ../nbs/44_demo.ipynb #a7709629
 _FIRST = "auto"  # the method to begin with: whatever is over a voice, noise or hum
 
-# %% ../nbs/44_demo.ipynb #0fcd83a7
+# %% ../nbs/44_demo.ipynb #84fce65a
 def _summary(name: str) -> str:
     "What a method does, as a sentence."
     summary = find_method(name).summary
     return f"{summary[0].upper()}{summary[1:]}."
 
-# %% ../nbs/44_demo.ipynb #b3cb79fe
+# %% ../nbs/44_demo.ipynb #14980720
 def _controls(gr: Any) -> dict[str, Any]:
     "What a visitor decides, as components by name."
     names = [method.name for method in usable_methods()]
     labels = [[label] for label in example_recordings()]
-    with gr.Tab("A file"):
-        file = gr.File(label=f"A recording, up to {MOST_SECONDS // 60} minutes and {MOST_MEGABYTES} MB", height=190)
-    with gr.Tab("The microphone"):
-        microphone = gr.Audio(sources=["microphone"], type="filepath", label="Record, and it becomes the file")
+    with gr.Tabs() as tabs:
+        with gr.Tab("A file", id="file"):
+            file = gr.File(label=f"A recording, up to {MOST_SECONDS // 60} minutes and {MOST_MEGABYTES} MB", height=190)
+        with gr.Tab("The microphone"):
+            microphone = gr.Audio(sources=["microphone"], type="filepath", label="Record, and it becomes the file")
     examples = gr.Dataset(
         label="Or take an example", components=[gr.Textbox(visible=False)], samples=labels, type="index"
     )
     method = gr.Dropdown(names, value=_FIRST, label="Method", info=_summary(_FIRST))
     strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength", info="0 keeps the recording, 1 cleans fully")
     button = gr.Button("Clean", variant="primary", elem_id="clean")
-    return {"file": file, "microphone": microphone, "examples": examples, "method": method, "strength": strength,
-            "button": button}
+    return {"tabs": tabs, "file": file, "microphone": microphone, "examples": examples, "method": method,
+            "strength": strength, "button": button}
 
-# %% ../nbs/44_demo.ipynb #e1ffb7a8
+# %% ../nbs/44_demo.ipynb #da2fb914
 def _refusal(gr: Any, words: str) -> Exception:
     "A message to a visitor that stays until it is closed."
-    return gr.Error(words, duration=None, title="That did not work", print_exception=False)
+    return gr.Error(words, duration=None, print_exception=False)
 
-# %% ../nbs/44_demo.ipynb #62d713c2
+# %% ../nbs/44_demo.ipynb #d7577acb
 def _never_fetch(gr: Any, component: Any) -> None:
     "Keep a component from files that are somewhere else."
     take = component.async_move_resource_to_block_cache
 
     async def take_from_here(path: str | Path | None) -> str | None:
         if path is not None and not Path(path).is_file():
-            raise _refusal(gr, "this file is not on this page, or no longer; drop it again")
+            raise _refusal(gr, "This file is not on this page, or no longer: drop it again.")
         return await take(path)
 
     component.async_move_resource_to_block_cache = take_from_here
 
-# %% ../nbs/44_demo.ipynb #0c49a64d
+# %% ../nbs/44_demo.ipynb #57190cfd
 def _connect(gr: Any, page: Any, parts: dict[str, Any], visitors: Visitors) -> None:
     "What happens when a visitor does something."
     examples, file = [*example_recordings().values()], parts["file"]
@@ -242,9 +244,9 @@ def _connect(gr: Any, page: Any, parts: dict[str, Any], visitors: Visitors) -> N
         visitors.welcome(request.session_hash)
         return str(shutil.copy(examples[index], visitors.room(request.session_hash)))
 
-    def record(handed_in: dict, request: gr.Request) -> tuple[str, None]:
+    def record(handed_in: dict, request: gr.Request) -> tuple[str, None, Any]:
         keep(handed_in, request)
-        return handed_in["path"], None
+        return handed_in["path"], None, gr.Tabs(selected="file")
 
     def clean(handed_in: dict | None, method: str, strength: float, request: gr.Request, progress=bar):
         path = handed_in.get("path") if isinstance(handed_in, dict) else None
@@ -262,19 +264,18 @@ def _connect(gr: Any, page: Any, parts: dict[str, Any], visitors: Visitors) -> N
     for part in (file, parts["microphone"]):
         _never_fetch(gr, part)
     file.upload(keep, file, None, **as_it_came, **aside)
-    parts["microphone"].stop_recording(
-        record, parts["microphone"], [file, parts["microphone"]], **as_it_came, **aside
-    )
+    recorded = [file, parts["microphone"], parts["tabs"]]
+    parts["microphone"].stop_recording(record, parts["microphone"], recorded, **as_it_came, **aside)
     parts["examples"].click(take, parts["examples"], file, **aside)
     parts["method"].change(lambda name: gr.Dropdown(info=_summary(name)), parts["method"], parts["method"], **aside)
     asked, answered = [file, parts["method"], parts["strength"]], [parts["answer"], parts["download"]]
     parts["button"].click(clean, asked, answered, api_name="clean", concurrency_limit=_AT_ONCE, **as_it_came)
     page.unload(leave)
 
-# %% ../nbs/44_demo.ipynb #7391ac2a
+# %% ../nbs/44_demo.ipynb #15ee1879
 _AT_ONCE, _WAITING = max(1, (os.cpu_count() or 2) // 2), 20  # visitors that are served, and that wait
 
-# %% ../nbs/44_demo.ipynb #675035ba
+# %% ../nbs/44_demo.ipynb #0fb8e0c4
 def build_page(
     visitors: Visitors,  # nobody yet
 ) -> Any:  # the `gradio.Blocks`
@@ -293,7 +294,7 @@ def build_page(
     page.queue(max_size=_WAITING, api_open=False)
     return page
 
-# %% ../nbs/44_demo.ipynb #d95b53e8
+# %% ../nbs/44_demo.ipynb #436a983a
 class _OnlyHere:
     "Adds to every answer the policy that a browser loads from this server alone."
 
@@ -310,7 +311,7 @@ class _OnlyHere:
 
         await self.app(scope, receive, send_with_policy if scope["type"] == "http" else send)
 
-# %% ../nbs/44_demo.ipynb #599dc35c
+# %% ../nbs/44_demo.ipynb #b9b11f09
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
     "Environment variables for a while."
@@ -322,14 +323,14 @@ def _environment(**values: str) -> Iterator[None]:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
-# %% ../nbs/44_demo.ipynb #a06add99
+# %% ../nbs/44_demo.ipynb #6e805634
 def free_port() -> int:  # which nobody listens on
     "A port of this computer."
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
-# %% ../nbs/44_demo.ipynb #ce669d1e
+# %% ../nbs/44_demo.ipynb #3668dffe
 def _theme(gr: Any) -> Any:
     "Fonts of the visitor's own computer, and colours that can be read on light and on dark."
     light, dark = ("#f0f7fc", "#d9ecf8", "#b3d9f1", "#7fbfe6", "#4aa3d8"), ("#00639b", "#00537f", "#004266", "#00324d")
@@ -339,10 +340,11 @@ def _theme(gr: Any) -> Any:
     subdued = {"body_text_color_subdued": "*neutral_600", "body_text_color_subdued_dark": "*neutral_400"}
     labels = {"block_label_text_color": "*primary_700", "block_title_text_color": "*primary_700"}
     labels |= {f"{name}_dark": "*primary_200" for name in labels}
+    labels["link_text_color_dark"] = "*primary_300"
     hover = {"button_primary_background_fill_hover": "*primary_600"}
     return theme.set(**subdued, **labels, **hover)
 
-# %% ../nbs/44_demo.ipynb #8b71a5f9
+# %% ../nbs/44_demo.ipynb #690a14ca
 @contextmanager
 def serving(
     host: str = "127.0.0.1",  # who can come: "127.0.0.1" this computer, "0.0.0.0" everybody who can reach it
@@ -368,7 +370,7 @@ def serving(
         try:
             _, url, _ = page.launch(
                 server_name=host, server_port=port, share=False, prevent_thread_lock=True, ssr_mode=False, **quiet,
-                max_file_size=MOST_MEGABYTES * 1_000_000, theme=_theme(gr), css=_STYLE,
+                max_file_size=MOST_MEGABYTES * 2**20, theme=_theme(gr), css=_STYLE,
                 app_kwargs={"middleware": [(_OnlyHere, (), {})]},
             )
             with _swept(visitors):
@@ -376,7 +378,7 @@ def serving(
         finally:
             page.close(verbose=False)
 
-# %% ../nbs/44_demo.ipynb #bb425773
+# %% ../nbs/44_demo.ipynb #491daa1d
 def serve(
     host: str,  # as in `serving`
     port: int,  # as in `serving`

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MOST_MEGABYTES', 'MOST_SECONDS', 'MOST_SAMPLES', 'check_recording', 'plain_words', 'usable_methods',
-           'example_recordings', 'load_preview', 'few_frames', 'comparison', 'fact_list', 'hum_report', 'Answer',
-           'clean_recording']
+           'example_recordings', 'load_preview', 'few_frames', 'comparison', 'fact_list', 'hum_report', 'hum_lines',
+           'Answer', 'clean_recording']
 
-# %% ../nbs/44_demo_answers.ipynb #c3200549
+# %% ../nbs/44_demo_answers.ipynb #264e9149
 import html
 import threading
 from collections.abc import Callable
@@ -25,22 +25,22 @@ from .dehazer import Dehazer
 from .hum import Hum
 from .methods import Method, hum_in_file, list_methods, stft_for
 from .players import picture, show_players
-from .plots import plot_spectrograms
+from .plots import plot_hum_lines, plot_spectrograms
 from .recordings import bundled_recordings
 
-# %% ../nbs/44_demo_answers.ipynb #7961ab71
-MOST_MEGABYTES = 100  # of a file
+# %% ../nbs/44_demo_answers.ipynb #8d1f1271
+MOST_MEGABYTES = 100  # of a file, 2**20 bytes each
 MOST_SECONDS = 180  # of a recording, s
 MOST_SAMPLES = 40_000_000  # in all channels; 160 MB as floats
 
-# %% ../nbs/44_demo_answers.ipynb #788a03d5
+# %% ../nbs/44_demo_answers.ipynb #0799a118
 def check_recording(
     path: str | Path,  # what somebody handed in
 ) -> AudioInfo:  # what it is
     "Raises AudioError for what is no audio, has no samples, or is more than the demo takes."
     path = Path(path)
     elsewhere = f'in a shell, "specdehaze dehaze {path.name} --out cleaned" takes any length'
-    if path.is_file() and (size := path.stat().st_size / 1e6) > MOST_MEGABYTES:
+    if path.is_file() and (size := path.stat().st_size / 2**20) > MOST_MEGABYTES:
         raise AudioError(f"{path}: {size:.0f} MB, and this page takes {MOST_MEGABYTES} MB; {elsewhere}")
     info = audio_info(path)
     if not info.frames:
@@ -54,7 +54,7 @@ def check_recording(
         raise AudioError(f"{path}: of {form} this page takes {most:.0f} s, not {seconds:.0f} s; cut it, or {elsewhere}")
     return info
 
-# %% ../nbs/44_demo_answers.ipynb #9877f5b7
+# %% ../nbs/44_demo_answers.ipynb #6924740d
 def plain_words(
     error: Exception,  # about a file
     path: Path,  # the file
@@ -62,7 +62,7 @@ def plain_words(
     "What is wrong, without the folder that a visitor never saw."
     return str(error).replace(str(path), path.name)
 
-# %% ../nbs/44_demo_answers.ipynb #0fc21bbc
+# %% ../nbs/44_demo_answers.ipynb #94200cbc
 def usable_methods() -> list[Method]:  # in the order of the registry
     "The methods that can run here."
     usable = []
@@ -74,7 +74,7 @@ def usable_methods() -> list[Method]:  # in the order of the registry
             continue
     return usable
 
-# %% ../nbs/44_demo_answers.ipynb #38b6444b
+# %% ../nbs/44_demo_answers.ipynb #b269e915
 def example_recordings() -> dict[str, Path]:  # label -> file
     "Bundled recordings to try: hum of two kinds, noise of two kinds, and an instrument."
     labels = {
@@ -87,10 +87,10 @@ def example_recordings() -> dict[str, Path]:  # label -> file
     paths = {recording.name: recording.path for recording in bundled_recordings()}
     return {label: paths[name] for name, label in labels.items()}
 
-# %% ../nbs/44_demo_answers.ipynb #37ce60e8
+# %% ../nbs/44_demo_answers.ipynb #9f4c7595
 _MOST_FRAMES = 1000  # in a picture
 
-# %% ../nbs/44_demo_answers.ipynb #73a90131
+# %% ../nbs/44_demo_answers.ipynb #3810ac2d
 def load_preview(
     path: Path,  # a recording
 ) -> tuple[Tensor, int]:  # (1 or 2 channels, samples) at no more than 48 kHz, and its rate
@@ -99,7 +99,7 @@ def load_preview(
     waveform = waveform if len(waveform) <= 2 else waveform.mean(0, keepdim=True)
     return (resample(waveform, rate, 48_000), 48_000) if rate > 48_000 else (waveform, rate)
 
-# %% ../nbs/44_demo_answers.ipynb #2961b932
+# %% ../nbs/44_demo_answers.ipynb #e290d970
 def few_frames(
     waveform: Tensor,  # (channels, samples)
     sample_rate: int,  # Hz
@@ -110,10 +110,10 @@ def few_frames(
     together = -(-power.shape[-1] // _MOST_FRAMES)
     return torch.nn.functional.avg_pool1d(power, together, ceil_mode=True).sqrt(), together * stft.hop_length
 
-# %% ../nbs/44_demo_answers.ipynb #e6654cbd
+# %% ../nbs/44_demo_answers.ipynb #57dea8f4
 _drawing = threading.Lock()  # matplotlib draws for one at a time
 
-# %% ../nbs/44_demo_answers.ipynb #b50e1a38
+# %% ../nbs/44_demo_answers.ipynb #f2f5773c
 def comparison(
     before: Tensor,  # (1 or 2 channels, samples)
     after: Tensor,  # the same, cleaned
@@ -132,7 +132,7 @@ def comparison(
     labels = (f'<audio aria-label="{name}, sound" ' for name in clips)
     return start + "".join(label + player for label, player in zip(labels, players))
 
-# %% ../nbs/44_demo_answers.ipynb #2dbd0ee5
+# %% ../nbs/44_demo_answers.ipynb #43080cc9
 def fact_list(
     facts: dict[str, str],  # what -> how much
 ) -> str:  # HTML
@@ -140,12 +140,12 @@ def fact_list(
     pairs = (f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd></div>" for name, fact in facts.items())
     return f"<dl>{''.join(pairs)}</dl>"
 
-# %% ../nbs/44_demo_answers.ipynb #c895af6a
+# %% ../nbs/44_demo_answers.ipynb #29ed2d7b
 def _dbfs(level: float) -> str:
     "A level re full scale, for people."
     return f"{level:.1f} dBFS".replace("-", "\N{MINUS SIGN}")
 
-# %% ../nbs/44_demo_answers.ipynb #d1207686
+# %% ../nbs/44_demo_answers.ipynb #e1af39ae
 def hum_report(
     hum: Hum,  # as found in the recording
 ) -> str:  # HTML
@@ -168,7 +168,23 @@ def hum_report(
     table = f"<caption>The loudest harmonics</caption><thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
     return f"<h3>Hum</h3>{fact_list(facts)}<table>{table}</table>"
 
-# %% ../nbs/44_demo_answers.ipynb #2b5ca8dd
+# %% ../nbs/44_demo_answers.ipynb #648fd841
+def hum_lines(
+    before: Tensor,  # (channels, samples)
+    after: Tensor,  # the same, cleaned
+    sample_rate: int,  # Hz
+    *,
+    hum: Hum,  # found in `before`
+) -> str:  # HTML
+    "The lines of a hum before and after; nothing where there is no hum."
+    if not hum.present:
+        return ""
+    alt = f"Spectra in the pauses before and after, with the lines of a hum at {hum.fundamental:.2f} Hz"
+    lines = {"fundamental": hum.fundamental, "harmonics": hum.harmonics}
+    with _drawing:
+        return picture(plot_hum_lines(before, after, sample_rate=sample_rate, **lines), alt)
+
+# %% ../nbs/44_demo_answers.ipynb #e00e1cd1
 @dataclass(frozen=True)
 class Answer:
     "What a visitor gets back."
@@ -177,7 +193,7 @@ class Answer:
     hum: Hum  # found in the recording before it was cleaned
     page: str  # HTML: facts, pictures, players, hum
 
-# %% ../nbs/44_demo_answers.ipynb #e74c4791
+# %% ../nbs/44_demo_answers.ipynb #ae98b281
 def _facts(done: CleanedFile, info: AudioInfo, method: str) -> dict[str, str]:
     "What was done, for people."
     channels = {1: "mono", 2: "stereo"}.get(info.channels, f"{info.channels} channels")
@@ -185,7 +201,7 @@ def _facts(done: CleanedFile, info: AudioInfo, method: str) -> dict[str, str]:
     levels = f"{_dbfs(done.level_before_db)} → {_dbfs(done.level_after_db)}"
     return {"Length": f"{done.seconds:.2f} s", "Format": form, "Level (RMS)": levels, "Method": method}
 
-# %% ../nbs/44_demo_answers.ipynb #050947f9
+# %% ../nbs/44_demo_answers.ipynb #7d48bc72
 def _target(source: Path, info: AudioInfo, folder: Path) -> Path:
     "Where the result goes: in the format of the source, or as .wav where that cannot be written."
     place = name_result(Path(source.name))
@@ -196,7 +212,7 @@ def _target(source: Path, info: AudioInfo, folder: Path) -> Path:
         return target.with_name(f"{target.name}.wav")
     return target
 
-# %% ../nbs/44_demo_answers.ipynb #c57f7e5d
+# %% ../nbs/44_demo_answers.ipynb #26ee9f85
 def clean_recording(
     source: str | Path,  # what a visitor handed in
     folder: Path,  # gets the cleaned file
@@ -213,5 +229,5 @@ def clean_recording(
     hum = done.finding if isinstance(done.finding, Hum) else hum_in_file(source)
     before, rate = load_preview(source)
     after, _ = load_preview(target)
-    page = fact_list(_facts(done, info, method)) + comparison(before, after, rate) + hum_report(hum)
-    return Answer(target, hum, page)
+    page = fact_list(_facts(done, info, method)) + comparison(before, after, rate)
+    return Answer(target, hum, page + hum_report(hum) + hum_lines(before, after, rate, hum=hum))

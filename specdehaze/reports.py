@@ -99,12 +99,17 @@ audio {{ width: 17rem; height: 2.2rem; display: block; }}{style}</style>
 """
 
 # %% ../nbs/42_reports.ipynb #a02eb1f7
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+# %% ../nbs/42_reports.ipynb #47624055
 def make_page(
     notebook: nbformat.NotebookNode,  # executed
     path: str | Path,  # of the HTML file
 ) -> Path:  # the path
     "Write what a notebook says and shows, its code left out, as one HTML file that fetches nothing."
     left_out = {f"exclude_{part}": True for part in ("input", "input_prompt", "output_prompt")}
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        output.get("data", {}).pop(_WIDGET, None)  # it is empty without a kernel: what stands beside it is shown
     body, _ = HTMLExporter(template_name="basic", **left_out).from_notebook_node(notebook)
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     title = html.escape([*re.findall(r"^# +(.+)$", prose, re.M), Path(path).stem][0])

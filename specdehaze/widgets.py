@@ -21,6 +21,7 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy
 import soundfile
+from IPython.display import HTML, display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -181,11 +182,13 @@ class Lab:
         "The lab with its sliders, for a notebook."
         return LiveLab(self)
 
-    def _repr_mimebundle_(self, **options) -> dict:
-        "Sliders where a kernel runs; the strip of the first control elsewhere."
-        alt = f"{self.title}, with {self.controls[0].label} low, in the middle and high"
-        strip = live_picture(self.strip(self.controls[0].name), alt)
-        return self.show()._repr_mimebundle_(**options) | {"text/html": strip}
+    def _ipython_display_(self) -> None:
+        "The sliders and, folded away below them, the strip of the first control for pages without a kernel."
+        control = self.controls[0]
+        alt = f"{self.title}, with {control.label} low, in the middle and high"
+        strip = live_picture(self.strip(control.name), alt)
+        words = f"{html.escape(control.label)} low, in the middle and high, for a page without a kernel"
+        display(self.show(), HTML(f"<details><summary>{words}</summary>{strip}</details>"))
 
 # %% ../nbs/41_widgets.ipynb #d49816d1
 def _written(value: float | str) -> str:
@@ -235,7 +238,7 @@ class _Names(anywidget.AnyWidget):
 # %% ../nbs/41_widgets.ipynb #f49c7818
 def _widget_of(control: Control) -> ipywidgets.Widget:
     "The slider or menu of a control."
-    look = {"description": control.label, "style": {"description_width": "12em"}, "layout": {"width": "32em"}}
+    look = {"description": control.label, "style": {"description_width": "15em"}, "layout": {"width": "36em"}}
     if control.kind == "words":
         return ipywidgets.Dropdown(options=control.values, value=control.start, **look)
     low, high, step = control.values

@@ -18,7 +18,7 @@ FRONT_PAGE = ROOT / "nbs" / "index.ipynb"
 def from_the_root(text: str) -> str:
     "Paths that lead out of nbs/ lose their `../`; links to notebooks beside the front page gain `nbs/`."
     text = re.sub(r"""(?<=[("'])\.\./""", "", text)
-    return re.sub(r"\]\((?!\w+:|#|nbs/)([\w/]+\.ipynb)", r"](nbs/\1", text)
+    return re.sub(r"\]\((?!\w+:|#|nbs/)([\w/]+\.ipynb|lessons/\w+\.md)", r"](nbs/\1", text)
 
 
 def output_text(output: nbformat.NotebookNode) -> str:

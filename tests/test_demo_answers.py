@@ -125,7 +125,7 @@ def test_what_cannot_be_cleaned_is_named_and_explained(tmp_path, monkeypatch, na
 def test_a_large_file_is_not_even_opened(tmp_path):
     path = tmp_path / "large.wav"
     with path.open("wb") as file:
-        file.truncate(MOST_MEGABYTES * 1_000_000 + 1_000_000)
+        file.truncate((MOST_MEGABYTES + 1) * 2**20)
     with pytest.raises(AudioError, match="101 MB, and this page takes 100 MB"):
         check_recording(path)
 
@@ -142,6 +142,7 @@ def test_at_strength_0_the_recording_stays_as_it_is(tmp_path):
     answer = clean_recording(source, tmp_path, method="hum", strength=0.0)
     assert torch.equal(read_audio(answer.target)[0], read_audio(source)[0])
     assert answer.hum.present and abs(answer.hum.fundamental - 50) < 0.5
+    assert answer.page.count("<img ") == 2
 
 
 def test_every_method_is_offered_whose_weights_are_there():

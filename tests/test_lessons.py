@@ -22,6 +22,29 @@ QUESTION = re.compile(r"^## Exercise (\d): \S", re.M)
 MOST_SECONDS = 90  # of one processor core
 # What a reader who went wrong is likely to have: each must be answered with a hint.
 MISTAKES: dict[str, dict[int, list[str]]] = {
+    "05": {
+        1: ["answer_1 = 0.5", "answer_1 = 6.02", "answer_1 = -3", "answer_1 = -12", "answer_1 = 'half'"],
+        2: ["answer_2 = lambda power, veil: (1 - 2 * veil / power).clamp_min(0)",
+            "answer_2 = lambda power, veil: (1 - 2 * veil / power).clamp_min(0.01)",
+            "answer_2 = lambda power, veil: (1 - veil / power).clamp_min(0.1)",
+            "answer_2 = lambda power, veil: (1 - veil / power / 2).clamp_min(0.1)",
+            "answer_2 = lambda power, veil: 0.1"],
+        3: ["answer_3 = lambda S, Y: S * Y.conj() / Y.abs() ** 2",
+            "answer_3 = lambda S, Y: (S * Y.conj()).real.clamp(0, 1)",
+            "answer_3 = lambda S, Y: (S / Y).real", "answer_3 = lambda S, Y: (S / Y).real.clamp_max(1)",
+            "answer_3 = lambda S, Y: (S / Y).abs().clamp(0, 1)",
+            "answer_3 = lambda S, Y: ((S * Y).real / Y.abs() ** 2).clamp(0, 1)"],
+    },
+    "06": {
+        1: ["answer_1 = cleaned", "answer_1 = steady", "answer_1 = steady_hum", "answer_1 = 28.0",
+            "answer_1 = steady - sound_of(dots[:, ~quiet].mean(1, keepdim=True).expand_as(dots), 50.04)",
+            "answer_1 = steady + sound_of(dots[:, quiet].mean(1, keepdim=True).expand_as(dots), 50.04)"],
+        2: ["answer_2 = -0.05", "answer_2 = 49.8", "answer_2 = 50.05", "answer_2 = 49.88", "answer_2 = 49.51"],
+        3: ["answer_3 = lambda dots, weights, width: follow(dots, width)",
+            "answer_3 = lambda dots, weights, width: follow(dots * weights, width)",
+            "answer_3 = lambda dots, weights, width: weights / weights.sum() * follow(dots, width)",
+            "answer_3 = lambda dots, weights, _: (dots @ (weights + 0j) / weights.sum())[:, None].expand_as(dots)"],
+    },
     "07": {
         1: ["answer_1 = 8", "answer_1 = 0.128", "answer_1 = 48", "answer_1 = 256", "answer_1 = 2"],
         2: ["answer_2 = lambda mask: mask", "answer_2 = lambda mask: mask.clamp_min(10 ** (-15 / 10))",
@@ -38,6 +61,27 @@ MISTAKES: dict[str, dict[int, list[str]]] = {
             "answer_3 = lambda power: power / power.max().clamp_min(1e-30)", "answer_3 = torch.ones_like",
             "answer_3 = lambda power: ((power + 1e-6) / power.mean().clamp_min(1e-30)).log()",
             "answer_3 = lambda power: (power / power.mean(0).clamp_min(1e-30) + 1e-6).log()"],
+    },
+    "09": {
+        1: ["answer_1 = 16", "answer_1 = 2", "answer_1 = -3", "answer_1 = 0.4", "answer_1 = 'six'"],
+        2: ["answer_2 = si_sdr", "answer_2 = lambda e, r: remove_delay(e, constant_delay(e, r, rate))",
+            "answer_2 = lambda e, r: si_sdr(remove_delay(e, -constant_delay(e, r, rate)), r)",
+            "answer_2 = lambda e, r: si_sdr(remove_delay(e, max(0, constant_delay(e, r, rate))), r)",
+            "answer_2 = lambda e, r: si_sdr(remove_delay(e, 16), r)", "answer_2 = lambda e, r: 30.0"],
+        3: ["answer_3 = lambda a, b: mean_interval(a)[1:]", "answer_3 = lambda a, b: mean_interval(a - b)",
+            "answer_3 = lambda a, b: mean_interval(b - a)[1:]", "answer_3 = lambda a, b: mean_interval(a - b)[2:0:-1]",
+            "answer_3 = lambda a, b: numpy.quantile(a - b, [0.025, 0.975])"],
+    },
+    "10": {
+        1: ["answer_1 = 1 / peak", "answer_1 = 20 * torch.tensor(peak).log10()",
+            "answer_1 = -10 * torch.tensor(peak).log10()"],
+        2: ["answer_2 = cleaned['mmse_lsa']", "answer_2 = no_hum", "answer_2 = no_hum / 3", "answer_2 = 0.8",
+            "answer_2 = Dehazer('mmse_lsa', strength=0.32)(no_hum, rate)",
+            "answer_2 = Dehazer('mmse_lsa', strength=0.95)(no_hum, rate)"],
+        3: ["answer_3 = lambda b, a: torch.corrcoef(torch.stack([frame_levels(b - a), frame_levels(a)]))",
+            "answer_3 = lambda b, a: torch.corrcoef(torch.stack([frame_levels(b - a), frame_levels(a)]))[1, 1]",
+            "answer_3 = lambda b, a: torch.corrcoef(torch.stack([frame_levels(b), frame_levels(a)]))[0, 1]",
+            "answer_3 = lambda b, a: torch.corrcoef(torch.cat([b - a, a]))[0, 1]"],
     },
     "11": {
         1: ["answer_1 = 10", "answer_1 = 5", "answer_1 = 0"],

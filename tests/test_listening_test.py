@@ -200,7 +200,7 @@ def test_a_whole_test_by_keys(pair):
         page.keyboard.press("2")
         page.wait_for_function("document.querySelector('.place').textContent.startsWith('Trial 2')")
         assert test.trials.answers == ("B",) and page.locator("[aria-pressed=true]").count() == 0
-        page.wait_for_timeout(300)
+        page.wait_for_function("!document.querySelectorAll('button')[2].disabled")
         page.keyboard.press("x")
         page.keyboard.press("s")
         page.keyboard.press("1")

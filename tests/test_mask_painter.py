@@ -6,7 +6,7 @@ import torch
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
-from widget_page import shown
+from widget_page import shown, until
 
 from specdehaze.audio import Stft
 from specdehaze.mask_painter import Box, MaskPainter, mask_of, plot_boxes, save_mask
@@ -110,51 +110,67 @@ def drag(page, start, stop):
         x, y = box["x"] + second / 4 * box["width"], box["y"] + (1 - hertz / 8000) * box["height"]
         page.mouse.move(x, y, steps=4)
         getattr(page.mouse, action)()
-    page.wait_for_timeout(200)
 
 
-def near(box, expected):
-    return all(abs(a - b) < tolerance for a, b, tolerance in zip(box, expected, (0.03, 0.03, 60, 60)))
+def boxes_are(page, painter, *expected):
+    "Whether the boxes become these, to within what a pixel is."
+    def near() -> bool:
+        pairs = zip(painter.boxes, expected)
+        alike = (abs(a - b) < size for box, wanted in pairs for a, b, size in zip(box, wanted, (0.03, 0.03, 60, 60)))
+        return len(painter.boxes) == len(expected) and all(alike)
+
+    return until(page, near)
 
 
 def test_boxes_are_drawn_moved_and_resized_by_mouse(voice):
     painter = MaskPainter(voice, RATE)
     with shown(painter) as page:
         drag(page, (2.0, 3000), (1.0, 1000))
-        assert len(painter.boxes) == 1 and near(painter.boxes[0], (1, 2, 1000, 3000))
+        assert boxes_are(page, painter, (1, 2, 1000, 3000))
         drag(page, (1.5, 2000), (2.5, 4000))
-        assert near(painter.boxes[0], (2, 3, 3000, 5000))
+        assert boxes_are(page, painter, (2, 3, 3000, 5000))
         drag(page, (3.0, 4000), (3.5, 4000))
-        assert near(painter.boxes[0], (2, 3.5, 3000, 5000))
+        assert boxes_are(page, painter, (2, 3.5, 3000, 5000))
         drag(page, (2.5, 4000), (5.0, 9000))
-        assert near(painter.boxes[0], (2.5, 4, 6000, 8000)), "a box stays in the picture, and keeps its size"
+        assert boxes_are(page, painter, (2.5, 4, 6000, 8000)), "a box stays in the picture, and keeps its size"
         drag(page, (0.5, 500), (0.5, 500))
-        assert len(painter.boxes) == 1, "a click draws nothing"
-        assert page.locator("audio").count() == 3 and "1 box removed" in page.locator("[role=status]").inner_text()
+        drag(page, (0.5, 500), (1.0, 1000))
+        assert boxes_are(page, painter, (2.5, 4, 6000, 8000), (0.5, 1, 500, 1000)), "a click draws nothing"
+        told = page.locator("[role=status]")
+        assert until(page, lambda: "2 boxes removed" in told.inner_text()) and page.locator("audio").count() == 3
 
 
 def test_everything_works_by_keys(voice):
     painter = MaskPainter(voice, RATE)
     with shown(painter) as page:
-        add = page.get_by_role("button", name="Add a box")
-        add.press("Enter")
-        page.wait_for_timeout(200)
+        page.get_by_role("button", name="Add a box").press("Enter")
+        assert until(page, lambda: len(painter.boxes) == 1)
         start = painter.boxes[0]
         for key in ("ArrowRight", "ArrowRight", "ArrowUp", "Shift+ArrowRight", "Shift+ArrowDown"):
             page.keyboard.press(key)
-        page.wait_for_timeout(300)
-        moves = [b - a for a, b in zip(start, painter.boxes[0])]
-        assert moves == pytest.approx([0.04, 0.06, 50, 0], abs=1e-6)
+        wanted = pytest.approx([0.04, 0.06, 50, 0], abs=1e-6)
+        assert until(page, lambda: [b - a for a, b in zip(start, painter.boxes[0])] == wanted)
         assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Box 1: ")
         page.keyboard.press("Control+z")
-        page.wait_for_timeout(200)
-        assert painter.boxes[0][3] == start[3] + 50
+        assert until(page, lambda: painter.boxes[0][3] == start[3] + 50)
         page.keyboard.press("Delete")
-        page.wait_for_timeout(200)
-        assert painter.boxes == [] and page.evaluate("document.activeElement.textContent") == "Add a box"
+        assert until(page, lambda: painter.boxes == [])
+        assert page.evaluate("document.activeElement.textContent") == "Add a box"
         page.get_by_label("Keep only").press(" ")
-        page.wait_for_timeout(200)
-        assert painter.keep and not painter.mask.any()
+        assert until(page, lambda: painter.keep) and not painter.mask.any()
+
+
+def test_a_key_that_is_held_makes_one_sound_and_one_step_back(voice):
+    painter, heard = MaskPainter(voice, RATE, boxes=[(1, 2, 1000, 2000)]), []
+    painter.observe(lambda change: heard.append(change.new), "boxes")
+    with shown(painter) as page:
+        page.locator(".box").focus()
+        for _ in range(20):
+            page.keyboard.down("ArrowRight")
+        page.keyboard.up("ArrowRight")
+        assert boxes_are(page, painter, (1.4, 2.4, 1000, 2000)) and len(heard) == 1
+        page.get_by_role("button", name="Undo").click()
+        assert boxes_are(page, painter, (1, 2, 1000, 2000))
 
 
 def test_fields_are_exact_and_named(voice):
@@ -163,15 +179,11 @@ def test_fields_are_exact_and_named(voice):
         field = page.get_by_label("Box 2 to (Hz)")
         field.fill("2500")
         field.press("Enter")
-        page.wait_for_timeout(200)
-        assert painter.boxes[1] == [1, 2, 2500, 3000], "the ends change places"
+        assert until(page, lambda: painter.boxes[1] == [1, 2, 2500, 3000]), "the ends change places"
         field.fill("")
         field.press("Enter")
-        page.wait_for_timeout(100)
-        assert painter.boxes[1] == [1, 2, 2500, 3000]
         page.get_by_role("button", name="Delete box 1").click()
-        page.wait_for_timeout(200)
-        assert painter.boxes == [[1, 2, 2500, 3000]]
+        assert until(page, lambda: painter.boxes == [[1, 2, 2500, 3000]])
         painter.boxes = []
         page.push()
         assert not page.locator("table").is_visible() and page.locator(".box").count() == 0

@@ -1,9 +1,9 @@
 "A widget without a notebook: its script in a page, its Python here, and between them what a kernel would carry."
 
 import base64
-import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import anywidget
@@ -56,24 +56,32 @@ class Bridge:
 
     def __init__(self, widget: anywidget.AnyWidget):
         self.widget, self.names = widget, sorted(set(widget.trait_names(sync=True)) - OWN)
-        self.known: dict[str, str] = {}
+        self.known: dict = {}
 
     def changes(self) -> dict:
         now = {name: coded(getattr(self.widget, name)) for name in self.names}
-        fresh = {name: value for name, value in now.items() if self.known.get(name) != json.dumps(value)}
-        self.known |= {name: json.dumps(value) for name, value in fresh.items()}
+        fresh = {name: value for name, value in now.items() if name not in self.known or self.known[name] != value}
+        self.known |= fresh
         return fresh
 
     def __call__(self, note: dict) -> dict:
         if "begin" in note:
             return {"esm": self.widget._esm, "css": self.widget._css, "start": self.changes()}
         if "state" in note:
-            self.known |= {name: json.dumps(value) for name, value in note["state"].items()}
+            self.known |= note["state"]
             self.widget.set_state(note["state"])
         else:
             buffers = [memoryview(base64.b64decode(buffer)) for buffer in note["buffers"]]
             self.widget._handle_custom_msg(note["content"], buffers)
         return self.changes()
+
+
+def until(page, true: Callable[[], bool], seconds: float = 15.0) -> bool:
+    "Let the page work until something is true of its widget; False if it does not become so."
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        page.wait_for_timeout(20)
+    return true()
 
 
 @contextmanager
