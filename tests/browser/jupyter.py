@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 from playwright.sync_api import Locator, Page
 
 SETTINGS = {
@@ -45,6 +46,7 @@ def serving(folder: Path, own: Path) -> Iterator[str]:
         path.write_text(json.dumps(values), encoding="utf-8")
     places = {f"JUPYTER_{name}_DIR": str(own / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     places |= {f"JUPYTERLAB_{name}_DIR": str(own / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    places["IPYTHONDIR"] = str(own / "ipython")
     port, token = free_port(), secrets.token_hex(8)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += ["--LabApp.expose_app_in_browser=True"]
@@ -57,6 +59,13 @@ def serving(folder: Path, own: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(30)
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    "A notebook of code; it names its kernel, or else JupyterLab would ask for one."
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    notebook = nbformat.v4.new_notebook(metadata=kernel, cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, path)
 
 
 def wait_for_server(url: str, server: subprocess.Popen, log: Path) -> None:

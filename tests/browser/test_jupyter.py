@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="pip install playwright, to drive a browser")
 from source_tree import NOTEBOOKS
 
-from .jupyter import broken_pictures, broken_sounds, move_everything, run_notebook, serving
+from .jupyter import broken_pictures, broken_sounds, move_everything, run_notebook, write_notebook
 
 LESSONS = sorted((NOTEBOOKS / "lessons").glob("[0-9][0-9]_*.ipynb"))
 QUICK = ("01", "06")  # lessons that every test run opens; `make browser` opens all
@@ -25,14 +25,6 @@ def some(names, quick):
     return [pytest.param(name, marks=[] if quick(name) else pytest.mark.whole) for name in names]
 
 
-@pytest.fixture(scope="session")
-def jupyter(browser, tmp_path_factory):
-    "A server over a folder, and the folder."
-    folder = tmp_path_factory.mktemp("notebooks")
-    with serving(folder, tmp_path_factory.mktemp("jupyter")) as address:
-        yield address, folder
-
-
 @pytest.mark.parametrize("name", some([path.stem for path in LESSONS], lambda name: name[:2] in QUICK))
 def test_a_lesson_runs_and_its_sliders_move(name, page, jupyter):
     address, folder = jupyter
@@ -48,8 +40,7 @@ def test_a_lesson_runs_and_its_sliders_move(name, page, jupyter):
 @pytest.mark.parametrize("name", some(LABS, lambda name: name == "hum_lab"))
 def test_a_lab_follows_its_controls(name, page, jupyter, keep_screen):
     address, folder = jupyter
-    cells = [nbformat.v4.new_code_cell(LABS[name])]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
+    write_notebook(folder / f"{name}.ipynb", LABS[name])
     run_notebook(page, address.format(f"{name}.ipynb"))
     lab = page.locator(".specdehaze-lab")
     assert move_everything(lab) == [] and broken_sounds(page) == []
