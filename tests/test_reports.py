@@ -156,7 +156,7 @@ def test_cleaned_files_are_like_their_sources(smoke):
 @one_run
 def test_tables_show_what_cleaning_did(smoke):
     hummy, noisy = read_table(smoke[1].parent / "clean_recordings_real.csv")
-    assert (hummy["method"], noisy["method"]) == ("hum", "mmse_lsa")
+    assert (hummy["method"], noisy["method"]) == ("hum", "voice")
     assert hummy["fundamental"] == pytest.approx(49.98, abs=0.02)
     assert hummy["hum_level_after"] < hummy["hum_level_before"] - 20
     assert hummy["hum_excess_after"] < 1 < 15 < hummy["hum_excess_before"] and abs(hummy["elsewhere_change"]) < 0.1

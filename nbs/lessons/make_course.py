@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-COPIED = ("nbs/**/*.ipynb", "nbs/lessons/README.md", "figures/*.png", "figures/*.csv", "figures/*.json", "*.md")
+COPIED = ("nbs/**/*.ipynb", "nbs/lessons/README.md", "figures/**/*.png", "figures/*.csv", "figures/*.json", "*.md")
 LINKED = "data"  # is read only. JupyterLab shows no picture that lies behind a link, so the others are copied.
 
 
