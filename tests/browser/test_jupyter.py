@@ -24,13 +24,6 @@ network_explorer({1: "voice", 2: "hybrid"}, mix.noisy, mix.sample_rate, seconds=
 pytestmark = pytest.mark.xdist_group("browser")
 
 
-@pytest.fixture(autouse=True)
-def end_kernel(page):
-    "Each notebook's kernel ends with its test."
-    yield
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.context.sessionContext.shutdown()")
-
-
 def some(names, quick):
     "Parameters of which only a few are for every test run."
     return [pytest.param(name, marks=[] if quick(name) else pytest.mark.whole) for name in names]
