@@ -88,7 +88,7 @@ def example_recordings() -> dict[str, Path]:  # label -> file
     return {label: paths[name] for name, label in labels.items()}
 
 # %% ../nbs/44_demo_answers.ipynb #9f4c7595
-_MOST_FRAMES = 1000  # in a picture
+_MOST_FRAMES, _MOST_STEREO = 1000, 60  # in a picture; s, of sound in two channels
 
 # %% ../nbs/44_demo_answers.ipynb #3810ac2d
 def load_preview(
@@ -96,7 +96,8 @@ def load_preview(
 ) -> tuple[Tensor, int]:  # (1 or 2 channels, samples) at no more than 48 kHz, and its rate
     "A recording as a page shows it."
     waveform, rate = read_audio(path)
-    waveform = waveform if len(waveform) <= 2 else waveform.mean(0, keepdim=True)
+    if len(waveform) > 2 or waveform.shape[-1] > _MOST_STEREO * rate:
+        waveform = waveform.mean(0, keepdim=True)
     return (resample(waveform, rate, 48_000), 48_000) if rate > 48_000 else (waveform, rate)
 
 # %% ../nbs/44_demo_answers.ipynb #e290d970

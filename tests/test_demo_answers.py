@@ -177,6 +177,9 @@ def test_previews_are_small(tmp_path):
     write_audio(tmp_path / "wide.wav", tone(0.5, 96_000, 4), 96_000)
     waveform, rate = load_preview(tmp_path / "wide.wav")
     assert waveform.shape == (1, 24_000) and rate == 48_000
+    for seconds, channels in ((2, 2), (61, 1)):
+        write_audio(tmp_path / "stereo.wav", torch.zeros(2, 8000 * seconds), 8000)
+        assert load_preview(tmp_path / "stereo.wav")[0].shape == (channels, 8000 * seconds)
     magnitude, hop_length = few_frames(torch.ones(1, 180 * 16_000), 16_000)
     assert magnitude.shape[1] <= 1000 and hop_length % 128 == 0
     assert abs(magnitude.shape[1] * hop_length - 180 * 16_000) <= hop_length

@@ -32,11 +32,11 @@ QUIET = "!lab.querySelector('.specdehaze-busy')?.innerText.trim()"  # no spinner
 
 
 # Whether the picture of a lab is of the value at which a control stands: its alternative text says of what it is.
-AGREES = """([lab, control, name]) => {
+AGREES = r"""([lab, control, name]) => {
     const said = lab.querySelector(".specdehaze-picture").alt.split(`${name} `).at(-1);
-    const chosen = control.selectedOptions?.[0].textContent.replaceAll("\u00a0", " ");  // the menu's own spaces
-    if (chosen !== undefined) return said.startsWith(chosen);
-    const [shown, wanted] = [said, control.ariaValueText].map(parseFloat);
+    const chosen = control.selectedOptions?.[0].textContent.replace(/\u00a0/g, " ");
+    if (chosen) return said.startsWith(chosen);
+    const [shown, wanted] = [said, control.ariaValueText].map(text => parseFloat(text.replace("\u2212", "-")));
     return Math.abs(shown - wanted) <= 0.01 * Math.abs(wanted) + 1e-9;
 }"""
 
@@ -141,9 +141,8 @@ def move_everything(lab: Locator) -> list[str]:
                 f"([lab, before]) => lab.querySelector('.specdehaze-picture').src !== before && {QUIET}",
                 arg=[lab.element_handle(), before["picture"]], timeout=60_000,
             )
-            lab.page.wait_for_function(
-                AGREES, arg=[lab.element_handle(), control.element_handle(), name], timeout=60_000
-            )
+            parts = [lab.element_handle(), control.element_handle(), name]
+            lab.page.wait_for_function(AGREES, arg=parts, timeout=60_000)
         except Exception:  # of the browser: nothing came in time
             faults.append(f"{name or number}: the picture stays")
             continue
