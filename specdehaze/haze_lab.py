@@ -6,6 +6,7 @@
 __all__ = ['HAZE_CONTROLS', 'haze_layers', 'Dehazed', 'HazeScene', 'haze_lab']
 
 # %% ../nbs/41_haze_lab.ipynb #63085438
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -14,8 +15,7 @@ from torch import Tensor
 
 from .evaluation import si_sdr
 from .haze import minimum_statistics, posterior_ratio
-from .lab_parts import example_mix, one_channel, plot_panels, remember_last
-from .methods import stft_for
+from .lab_parts import Scene, example_mix, plot_panels, remember_last, signed_db
 from .veil import local_power, veil_error_db
 from .widgets import Lab, slider
 
@@ -53,29 +53,14 @@ class Dehazed(NamedTuple):
     gain: Tensor  # (freq, time), transmission
     clean: Tensor  # (samples)
 
-# %% ../nbs/41_haze_lab.ipynb #ddf033ba
-def _signed(
-    decibels: Tensor,  # a change, dB
-) -> str:  # with its sign and unit
-    "A change as the lab writes it."
-    return f"{float(decibels):+.1f} dB".replace("-", "\N{MINUS SIGN}")
-
 # %% ../nbs/41_haze_lab.ipynb #c794f25d
-class HazeScene:
+class HazeScene(Scene):
     "A recording, seen through the haze equation; where its clean voice is known, it can be scored."
 
-    def __init__(
-        self,
-        noisy: Tensor,  # (samples)
-        sample_rate: int,  # Hz
-        clean: Tensor | None = None,  # (samples), the voice alone, where it is known
-    ):
-        self.noisy, self.clean, self.sample_rate, self.stft = noisy, clean, sample_rate, stft_for(sample_rate)
-        self.grid = {"frame_rate": sample_rate / self.stft.hop_length, "bin_hertz": sample_rate / self.stft.n_fft}
-        self.spectrum = self.stft.forward(noisy)
-        self.power = self.spectrum.abs().square()
-        parts = [] if clean is None else [clean, noisy - clean]
-        self.parts = [self.stft.forward(part).abs().square() for part in parts]  # power of the voice and of the noise
+    @cached_property
+    def parts(self) -> tuple[Tensor, Tensor]:
+        "Power of the voice and of the noise, each (freq, time); only where the voice is known."
+        return tuple(self.stft.forward(part).abs().square() for part in (self.clean, self.noisy - self.clean))
 
     def dehaze(
         self,
@@ -92,8 +77,7 @@ class HazeScene:
         "Recording, veil, transmission and what is left, up to 4 kHz."
         panels = {"Noisy": self.power, "Veil": seen.veil, "Transmission": seen.gain}
         panels["Clean"] = self.power * seen.gain.square()
-        place = {"sample_rate": self.sample_rate, "hop_length": self.stft.hop_length, "max_frequency": 4000.0}
-        return plot_panels(panels, **place, masks=["Transmission"])
+        return plot_panels(panels, **self.place, max_frequency=4000.0, masks=["Transmission"])
 
     def measure(
         self,
@@ -104,14 +88,14 @@ class HazeScene:
             levels = self.power.sum(0)
             quiet = levels <= levels[levels > 1e-9 * levels.max()].quantile(0.1)  # digital silence is no pause
             kept = (self.power * seen.gain.square())[:, quiet].sum() / self.power[:, quiet].sum()
-            return {"Quietest tenth": _signed(10 * torch.log10(kept))}
+            return {"Quietest tenth": signed_db(10 * torch.log10(kept))}
         voice, noise = self.parts
         kept = [10 * torch.log10((part * seen.gain.square()).sum() / part.sum()) for part in (voice, noise)]
         error = veil_error_db(seen.veil, local_power(noise, **self.grid)).mean()
         scores = si_sdr(self.noisy, self.clean), si_sdr(seen.clean, self.clean)
         return {
-            "SI-SDR": f"{scores[0]:.1f} → {scores[1]:.1f} dB", "Voice": _signed(kept[0]),
-            "Noise": _signed(kept[1]), "Bias of the veil": _signed(error),
+            "SI-SDR": f"{scores[0]:.1f} → {scores[1]:.1f} dB", "Voice": signed_db(kept[0]),
+            "Noise": signed_db(kept[1]), "Bias of the veil": signed_db(error),
         }
 
 # %% ../nbs/41_haze_lab.ipynb #9fd40028
@@ -124,15 +108,12 @@ def haze_lab(
     "Sliders on the haze equation of a recording. Raises ValueError for unusable sound and for unequal lengths."
     if noisy is None:
         _, noisy, clean, _, sample_rate = example_mix()
-    noisy, clean = (None if sound is None else one_channel(sound, sample_rate) for sound in (noisy, clean))
-    if clean is not None and clean.shape != noisy.shape:
-        raise ValueError(f"the clean sound has {len(clean)} samples, but the noisy one has {len(noisy)}")
     scene = HazeScene(noisy, sample_rate, clean)
     dehazed = remember_last(scene.dehaze)
 
     def sounds(parameters: dict) -> dict[str, Tensor]:
         cleaned = dehazed(parameters).clean
-        return {"noisy": noisy, "clean": cleaned, "what was taken off": noisy - cleaned}
+        return {"noisy": scene.noisy, "clean": cleaned, "what was taken off": scene.noisy - cleaned}
 
     return Lab(
         "Haze lab", HAZE_CONTROLS, lambda parameters: scene.draw(dehazed(parameters)),

@@ -22,7 +22,7 @@ from torch import Tensor
 from torchaudio.functional import loudness
 
 from .tables import write_table
-from .widgets import live_players
+from .widgets import MAKE_SCRIPT, live_players
 
 # %% ../nbs/41_listening_test.ipynb #e2d1cdec
 def fewest_right(
@@ -197,11 +197,6 @@ function player(changed) {
 
 # %% ../nbs/41_listening_test.ipynb #068fea4a
 _FORM = """
-const make = (tag, facts = {}, ...children) => {
-  const one = Object.assign(document.createElement(tag), facts);
-  one.append(...children);
-  return one;
-};
 function form() {
   const key = letter => make("kbd", { textContent: letter });
   const button = (...parts) => make("button", { type: "button" }, ...parts);
@@ -290,7 +285,7 @@ _TEST_STYLE = """
 class ListeningTest(anywidget.AnyWidget):
     "An A/B/X test in a notebook; which sound X is stays in Python until the last answer."
 
-    _esm, _css = _PLAYER + _FORM + _TEST, _TEST_STYLE
+    _esm, _css = MAKE_SCRIPT + _PLAYER + _FORM + _TEST, _TEST_STYLE
     _files, _place = (traitlets.List().tag(sync=True) for _ in range(2))
     _told = traitlets.Unicode().tag(sync=True)
 

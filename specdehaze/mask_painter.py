@@ -22,7 +22,7 @@ from torch import Tensor
 from .audio import Stft, level_db
 from .plots import draw_spectrogram, styled_figure
 from .tables import write_whole
-from .widgets import live_picture, live_players
+from .widgets import MAKE_SCRIPT, live_picture, live_players
 
 # %% ../nbs/41_mask_painter.ipynb #8859915f
 class Box(NamedTuple):
@@ -121,11 +121,6 @@ function grip(box, [x, y], [nearX, nearY]) {
 
 # %% ../nbs/41_mask_painter.ipynb #2e46ce66
 _ELEMENTS = """
-const make = (tag, facts = {}, ...children) => {
-  const one = Object.assign(document.createElement(tag), facts);
-  one.append(...children);
-  return one;
-};
 const shape = (tag, facts) => {
   const one = document.createElementNS("http://www.w3.org/2000/svg", tag);
   Object.entries(facts).forEach(([name, value]) => one.setAttribute(name, value));
@@ -330,7 +325,7 @@ export default { render };
 """
 
 # %% ../nbs/41_mask_painter.ipynb #af82cdc7
-_PAINTER_SCRIPT = _GEOMETRY + _ELEMENTS + _DRAWING + _POINTER + _KEYS + _LIST + _BAR + _RENDER
+_PAINTER_SCRIPT = MAKE_SCRIPT + _GEOMETRY + _ELEMENTS + _DRAWING + _POINTER + _KEYS + _LIST + _BAR + _RENDER
 
 # %% ../nbs/41_mask_painter.ipynb #b43b1385
 _PAINTER_STYLE = """

@@ -19,7 +19,7 @@ from .audio import AudioError, audio_info, read_audio
 from .files import AUDIO_SUFFIXES
 from .plots import plot_spectrograms
 from .recordings import bundled_recordings
-from .widgets import live_picture, live_players
+from .widgets import MAKE_SCRIPT, live_picture, live_players
 
 # %% ../nbs/41_own_audio.ipynb #19ed07f1
 class OwnRecording(NamedTuple):
@@ -51,11 +51,6 @@ def read_bytes(
 
 # %% ../nbs/41_own_audio.ipynb #39d3f04b
 _SENDING = """
-const make = (tag, facts = {}, ...children) => {
-  const one = Object.assign(document.createElement(tag), facts);
-  one.append(...children);
-  return one;
-};
 const PIECE = 2 ** 20;
 async function send(model, name, blob, processed = false) {
   const most = model.get("_most_bytes");
@@ -217,7 +212,7 @@ _OWN_STYLE = """
 class OwnAudio(anywidget.AnyWidget):
     "A recording of one's own: `waveform` (channels, samples) and `sample_rate`, from a file or the microphone."
 
-    _esm, _css = _SENDING + _MICROPHONE + _FORM + _RECORDER + _OWN, _OWN_STYLE
+    _esm, _css = MAKE_SCRIPT + _SENDING + _MICROPHONE + _FORM + _RECORDER + _OWN, _OWN_STYLE
     name = traitlets.Unicode(help="of the recording that is there")
     _accept, _told, _shown = (traitlets.Unicode().tag(sync=True) for _ in range(3))
     _most_bytes, _turn = (traitlets.Int().tag(sync=True) for _ in range(2))

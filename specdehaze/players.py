@@ -26,6 +26,7 @@ _MP3_RATES = (16000, 22050, 24000, 32000, 44100, 48000)  # Hz; MP3 knows lower o
 def audio_player(
     waveform: Tensor,  # (samples) or (channels, samples), full scale 1
     sample_rate: int,  # Hz; resampled where MP3 does not know it
+    name: str = "sound",  # what it is, for those who do not see what stands beside it
 ) -> str:  # an <audio> element with the sound inside, MP3
     "HTML that plays a sound with nothing but itself. More than two channels become their mean."
     waveform = waveform.detach().cpu().float().reshape(-1, waveform.shape[-1])
@@ -35,7 +36,9 @@ def audio_player(
         write_audio(Path(folder) / "sound.mp3", resample(waveform, sample_rate, rate), rate)
         sound = b64encode((Path(folder) / "sound.mp3").read_bytes()).decode()
     alone = "document.querySelectorAll('audio').forEach(a => a === this || a.pause())"
-    return f'<audio controls preload="metadata" onplay="{alone}" src="data:audio/mpeg;base64,{sound}"></audio>'
+    label = html.escape(name, quote=True)
+    source = f"data:audio/mpeg;base64,{sound}"
+    return f'<audio controls preload="metadata" aria-label="{label}" onplay="{alone}" src="{source}"></audio>'
 
 # %% ../nbs/41_players.ipynb #ae236115
 def picture(
@@ -58,7 +61,7 @@ def show_players(
 ) -> HTML:  # for a notebook to display
     "Players side by side, under a picture of what they play; starting one stops the others."
     players = "".join(
-        f"<figure><figcaption>{html.escape(name)}</figcaption>{audio_player(clip, sample_rate)}</figure>"
+        f"<figure><figcaption>{html.escape(name)}</figcaption>{audio_player(clip, sample_rate, name)}</figure>"
         for name, clip in clips.items()
     )
     return HTML(f'{figure}\n<div class="players">{players}</div>')
@@ -204,7 +207,7 @@ def _score_lines(clips: Mapping[str, Tensor], sample_rate: int, scores: Mapping[
     lines = [f'<table><thead><tr>{head}<th class="player"></th></tr></thead><tbody>']
     for name, clip in clips.items():
         cells = "".join(f"<td>{html.escape(scores.get(name, {}).get(column, ''))}</td>" for column in columns)
-        player = f'<td class="player">{audio_player(clip, sample_rate)}</td>'
+        player = f'<td class="player">{audio_player(clip, sample_rate, name)}</td>'
         lines.append(f'<tr><th scope="row">{html.escape(name)}</th>{cells}{player}</tr>')
     return "\n".join([*lines, "</tbody></table>"])
 

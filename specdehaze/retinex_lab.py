@@ -14,8 +14,7 @@ from torch import Tensor
 
 from .evaluation import si_sdr
 from .haze import minimum_statistics, posterior_ratio
-from .lab_parts import example_mix, one_channel, plot_panels, remember_last
-from .methods import stft_for
+from .lab_parts import Scene, example_mix, plot_panels, remember_last
 from .veil import guided_filter, local_power, multi_scale_retinex, veil_error_db, voice_presence
 from .widgets import Lab, choice, slider
 
@@ -57,7 +56,7 @@ class Illuminated(NamedTuple):
     cleaned: Tensor  # (samples), with the refined veil taken off twice, but no bin by more than 20 dB
 
 # %% ../nbs/41_retinex_lab.ipynb #452207a0
-class RetinexScene:
+class RetinexScene(Scene):
     "A recording, its veils, and the veil that is true, where the noise is known."
 
     def __init__(
@@ -66,17 +65,14 @@ class RetinexScene:
         sample_rate: int,  # Hz
         clean: Tensor | None = None,  # (samples), the voice alone, where it is known
     ):
-        self.noisy, self.clean, self.sample_rate, self.stft = noisy, clean, sample_rate, stft_for(sample_rate)
-        self.grid = {"frame_rate": sample_rate / self.stft.hop_length, "bin_hertz": sample_rate / self.stft.n_fft}
-        self.spectrum = self.stft.forward(noisy)
-        self.power = self.spectrum.abs().square()
+        super().__init__(noisy, sample_rate, clean)
         steady = {"frame_rate": self.grid["frame_rate"], "window_seconds": 1.0, "smoothing_seconds": 0.1}
         self.minimum = minimum_statistics(self.power, **steady).clamp_min(1e-20)
         painted = torch.lerp(self.power, self.minimum, voice_presence(self.power, self.minimum))
         self.shown = {"painted over": painted, "left in": self.power}
         self.truth = None
-        if clean is not None:
-            self.truth = local_power(self.stft.forward(noisy - clean).abs().square(), **self.grid)
+        if self.clean is not None:
+            self.truth = local_power(self.stft.forward(self.noisy - self.clean).abs().square(), **self.grid)
 
     def see(
         self,
@@ -95,8 +91,7 @@ class RetinexScene:
         "Recording, illumination, refined veil, and the true one or, where nobody knows it, the minimum; up to 4 kHz."
         last = {"Minimum": self.minimum} if self.truth is None else {"True veil": self.truth}
         panels = {"Noisy": self.power, "Illumination": seen.illumination, "Refined veil": seen.refined} | last
-        place = {"sample_rate": self.sample_rate, "hop_length": self.stft.hop_length, "max_frequency": 4000.0}
-        return plot_panels(panels, **place, range_db=50.0)
+        return plot_panels(panels, **self.place, max_frequency=4000.0, range_db=50.0)
 
     def measure(
         self,
@@ -121,13 +116,11 @@ def retinex_lab(
     "Sliders on the two filters of a veil. Raises ValueError for unusable sound and for unequal lengths."
     if noisy is None:
         _, noisy, clean, _, sample_rate = example_mix(noise="furnace")
-    noisy, clean = (None if sound is None else one_channel(sound, sample_rate) for sound in (noisy, clean))
-    if clean is not None and clean.shape != noisy.shape:
-        raise ValueError(f"the clean sound has {len(clean)} samples, but the noisy one has {len(noisy)}")
     scene = RetinexScene(noisy, sample_rate, clean)
     seen = remember_last(scene.see)
     return Lab(
         "Retinex lab", RETINEX_CONTROLS, lambda parameters: scene.draw(seen(parameters)),
         lambda parameters: scene.measure(seen(parameters)),
-        lambda parameters: {"noisy": noisy, "cleaned with the refined veil": seen(parameters).cleaned}, sample_rate,
+        lambda parameters: {"noisy": scene.noisy, "cleaned with the refined veil": seen(parameters).cleaned},
+        sample_rate,
     )

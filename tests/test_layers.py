@@ -73,7 +73,7 @@ LEANS_ON = {
     "mask_painter": ["widgets"],
     "listening_test": ["widgets"],
     "own_audio": ["widgets"],
-    "network_explorer": ["widgets"],
+    "network_explorer": ["lab_parts", "widgets"],
     "reports": ["*"],
     "console": [],
     "corpus_commands": ["*"],

@@ -8,7 +8,7 @@ import torch
 
 from specdehaze import network_explorer as module
 from specdehaze.checkpoints import PRESETS, CheckpointError, build, load_network, read_card
-from specdehaze.network_explorer import hear, keep_weights, network_explorer, plot_head, saved_epochs
+from specdehaze.network_explorer import keep_weights, network_explorer, picture_heads, plot_head, saved_epochs
 from specdehaze.spectrogram_unet import UNetPreset
 
 RATE = 16_000
@@ -35,7 +35,7 @@ def run(tmp_path):
 @pytest.mark.parametrize("kind", SHAPES)
 def test_it_says_what_the_network_says(kind, noisy):
     network = small(kind)
-    said, output = hear(network, noisy, RATE), network(noisy)
+    said, output = picture_heads(network, noisy, RATE), network(noisy)
     assert said.heads == list(output._fields) and torch.equal(said.clean, output.clean[0].detach())
     assert torch.equal(said.pictures["mask"], output.mask[0].detach())
     if "veil" in said.heads:
@@ -44,7 +44,7 @@ def test_it_says_what_the_network_says(kind, noisy):
 
 
 def test_any_rate_and_channels(noisy):
-    said = hear(small("hybrid"), torch.cat([noisy, -noisy, noisy]).repeat_interleave(2, -1), 2 * RATE)
+    said = picture_heads(small("hybrid"), torch.cat([noisy, -noisy, noisy]).repeat_interleave(2, -1), 2 * RATE)
     assert said.recording.shape == (noisy.shape[-1],)
     inside = slice(1000, -1000)
     difference = (said.recording - noisy[0] / 3)[inside]
@@ -53,7 +53,7 @@ def test_any_rate_and_channels(noisy):
 
 @pytest.mark.parametrize("start, seconds", [(0.0, 4.0), (1.3, 2.0), (3.5, 3.0), (0.0, 0.1)])
 def test_the_picture_shows_the_piece_it_says(start, seconds, noisy):
-    said = hear(small("voice"), noisy, RATE)
+    said = picture_heads(small("voice"), noisy, RATE)
     figure, step = plot_head(said, "veil", start=start, seconds=seconds), 256 / RATE
     for ax in figure.axes:
         left, right = ax.get_xlim()
@@ -68,7 +68,7 @@ def test_the_picture_shows_the_piece_it_says(start, seconds, noisy):
 
 
 def test_a_head_that_is_not_there(noisy):
-    said = hear(small("unet"), noisy, RATE)
+    said = picture_heads(small("unet"), noisy, RATE)
     for head in ("gate", "recording"):
         with pytest.raises(ValueError, match="known are mask, clean"):
             plot_head(said, head)

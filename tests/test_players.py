@@ -53,7 +53,7 @@ def test_versions_that_cannot_be_switched_between(clips):
 
 def test_versions_keep_their_ratio_when_one_is_too_loud(monkeypatch):
     peaks = []
-    monkeypatch.setattr("specdehaze.players.audio_player", lambda clip, _: peaks.append(float(clip.max())) or "")
+    monkeypatch.setattr("specdehaze.players.audio_player", lambda clip, *_: peaks.append(float(clip.max())) or "")
     row_of(tones(200, amplitude=0.4) | tones(300, amplitude=1.6))
     row_of(tones(200, amplitude=0.4))
     assert peaks == pytest.approx([0.25, 1.0, 0.4], abs=1e-3)
