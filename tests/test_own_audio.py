@@ -55,7 +55,11 @@ def test_a_name_is_only_a_name(name):
         assert read.waveform.shape == (1, 100)
 
 
-@pytest.mark.parametrize("content", [b"", b"words", SPEECH.read_bytes()[:5000], wav(numpy.zeros((0, 1)))])
+UNREADABLE = {"nothing": b"", "words": b"words", "half": SPEECH.read_bytes()[:5000]}
+UNREADABLE |= {"no sample": wav(numpy.zeros((0, 1)))}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)  # a WAV says when it was made
 def test_what_cannot_be_read_is_told_by_its_name(own, content):
     before = own.waveform
     with pytest.raises(AudioError, match=r"^my file\.wav: "):
