@@ -6,21 +6,21 @@
 __all__ = ['HUM_CONTROLS', 'Subtraction', 'add_and_subtract', 'line_spectrum', 'plot_cures', 'HumScene', 'hum_lab']
 
 # %% ../nbs/41_hum_lab.ipynb #24c13fb7
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
+import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from .audio import mix_at_snr
 from .evaluation import si_sdr
 from .hum import Hum, harmonic_orders, notch_hum, synthesize_hum
 from .hum_tracking import fit_hum
-from .lab_parts import blank_page, example_mix, one_channel, remember_last
-from .plots import STYLE
+from .lab_parts import Word, example_mix, one_channel, page_figure, remember_last, write_page
 from .widgets import Lab, slider
 
 # %% ../nbs/41_hum_lab.ipynb #1e84dcf4
@@ -114,22 +114,47 @@ class _Box(NamedTuple):
         return [torch.cat([row, torch.full((1,), torch.nan)]) for row in (self.across(frequencies), self.up(levels))]
 
 # %% ../nbs/41_hum_lab.ipynb #0771f5e4
-def _write_box(ax: Axes, box: _Box, title: str, marks: Sequence[float], levels: Sequence[float]) -> None:
-    "Title, scales and what is written at them."
-    (foot, top), right = box.up(torch.tensor([_QUIETEST_DB, 0.0])).tolist(), box.left + box.width
-    ticks = [(box.across(mark), f"{mark:.0f}") for mark in marks]
-    heights = [float(box.up(torch.tensor(float(level)))) for level in levels]
-    across = [part for place, _ in ticks for part in (place, place, torch.nan)]
-    beside = [part for _ in levels for part in (box.left - 4, box.left, torch.nan)]
-    frame = [box.left, box.left, right, torch.nan], [top, foot, foot, torch.nan]
-    upright = [foot - 4, foot, torch.nan] * len(ticks), [part for y in heights for part in (y, y, torch.nan)]
-    ax.plot(frame[0] + across + beside, frame[1] + upright[0] + upright[1], color="black", lw=0.8)
-    for place, number in ticks:
-        ax.text(place, foot - 6, number, ha="center", va="top", fontsize=9)
-    for y, level in zip(heights, levels):
-        ax.text(box.left - 7, y, f"{level:.0f}".replace("-", "\N{MINUS SIGN}"), ha="right", va="center", fontsize=9)
-    ax.text(box.left, top + 6, title, fontsize=11)
-    ax.text(box.left + box.width / 2, 4, "Frequency (Hz)", ha="center", fontsize=10)
+def _frame(
+    box: _Box,
+    marks: Sequence[float],  # Hz, that are written below it
+    levels: Sequence[float],  # dB, that are written beside it
+) -> tuple[list[Word], list[tuple[float, float]]]:  # what to read; places along lines, in pixels, gaps between these
+    "The lines at the left of a panel and below it, with what is written there."
+    (foot, top), gap = box.up(torch.tensor([_QUIETEST_DB, 0.0])).tolist(), (math.nan, math.nan)
+    words, places = [], [(box.left, top), (box.left, foot), (box.left + box.width, foot), gap]
+    for mark in marks:
+        x = float(box.across(torch.tensor(mark)))
+        words.append(Word(f"{mark:.0f}", x, foot - 6, ha="center", va="top"))
+        places += [(x, foot - 4), (x, foot), gap]
+    for level in levels:
+        y = float(box.up(torch.tensor(level)))
+        words.append(Word(f"{level:.0f}".replace("-", "\N{MINUS SIGN}"), box.left - 7, y, ha="right", va="center"))
+        places += [(box.left - 4, y), (box.left, y), gap]
+    return words, places
+
+# %% ../nbs/41_hum_lab.ipynb #d67e66f7
+def _curve(figure: Figure, across: Sequence[float], up: Sequence[float], **look) -> None:
+    "Draw a line through places of the page, in pixels."
+    figure.add_artist(Line2D(np.asarray(across) / _WIDTH, np.asarray(up) / _HEIGHT, **look))
+
+# %% ../nbs/41_hum_lab.ipynb #d070c619
+def _empty_panels(
+    first: _Box,
+    close: _Box,
+    lines: Sequence[float],  # Hz, of the hum; the last one is shown close by
+    names: Sequence[str],  # of the curves
+) -> Figure:
+    "Two panels without their curves: frames, numbers, and the names of the curves above."
+    words, places = _frame(first, lines[(len(lines) + 1) % 2 :: 2], (-80.0, -40.0, 0.0))
+    more_words, more_places = _frame(close, (lines[-1] - 5, lines[-1], lines[-1] + 5), ())
+    titles = {first: "The first lines", close: f"Line {round(lines[-1] / lines[0])}, close by"}
+    words += more_words + [Word(title, box.left, _HEIGHT - 42, 11) for box, title in titles.items()]
+    words += [Word("Frequency (Hz)", box.left + box.width / 2, 4, 10, "center") for box in titles]
+    words += [Word(name, 88 + 130 * place, _HEIGHT - 12, va="center") for place, name in enumerate(names)]
+    words += [Word("Level (dB)", 4, 42 + (_HEIGHT - 90) / 2, 10, va="center", rotation=90)]
+    figure = page_figure(write_page(_WIDTH, _HEIGHT, tuple(words)))
+    _curve(figure, *zip(*places, *more_places), color="black", lw=0.8)
+    return figure
 
 # %% ../nbs/41_hum_lab.ipynb #01430f17
 def plot_cures(
@@ -144,16 +169,11 @@ def plot_cures(
     whole = len(sounds["voice alone"]) / sample_rate
     first = _Box(58, 318, 0.4 * fundamental, lines[-1] + 0.8 * fundamental, 1.0)
     close = _Box(410, 146, lines[-1] - 8, lines[-1] + 8, whole)
-    with plt.rc_context(STYLE):
-        figure, ax = blank_page(_WIDTH, _HEIGHT)
-        for place, (name, sound) in enumerate(sounds.items()):
-            sample = [torch.tensor([0.0, 24.0]) + 58 + 130 * place, torch.full((2,), _HEIGHT - 12.0)]
-            traces = zip(first.trace(sound, sample_rate), close.trace(sound, sample_rate), sample)
-            ax.plot(*(torch.cat(parts) for parts in traces), **_LOOKS[name])
-            ax.text(float(sample[0][1]) + 6, _HEIGHT - 12, name, va="center", fontsize=9)
-        _write_box(ax, first, "The first lines", lines[(len(lines) + 1) % 2 :: 2], (-80, -40, 0))
-        _write_box(ax, close, f"Line {orders[:6][-1]}, close by", (lines[-1] - 5, lines[-1], lines[-1] + 5), ())
-        ax.text(4, 42 + (_HEIGHT - 90) / 2, "Level (dB)", va="center", rotation=90, fontsize=10)
+    figure = _empty_panels(first, close, lines, list(sounds))
+    for place, (name, sound) in enumerate(sounds.items()):
+        sample = [torch.tensor([0.0, 24.0]) + 58 + 130 * place, torch.full((2,), _HEIGHT - 12.0)]
+        traces = zip(first.trace(sound, sample_rate), close.trace(sound, sample_rate), sample)
+        _curve(figure, *(torch.cat(parts) for parts in traces), **_LOOKS[name])
     return figure
 
 # %% ../nbs/41_hum_lab.ipynb #7876e93c

@@ -22,7 +22,7 @@ from torch import Tensor
 from .audio import Stft, level_db
 from .plots import draw_spectrogram, styled_figure
 from .tables import write_whole
-from .widgets import MAKE_SCRIPT, live_picture, live_players
+from .widgets import MAKE_SCRIPT, ONE_AT_A_TIME, live_picture, live_players
 
 # %% ../nbs/41_mask_painter.ipynb #8859915f
 class Box(NamedTuple):
@@ -387,12 +387,13 @@ class MaskPainter(anywidget.AnyWidget):
 
     def _update(self, _: object = None) -> None:
         self._past.append((self.boxes, self.keep))
-        place = {"sample_rate": self.sample_rate, "frames": self._spectrum.shape[-1]}
-        self.mask = mask_of(self.boxes, self.stft, keep=self.keep, **place)
-        self.masked = self.stft.inverse(self._spectrum * self.mask, self.waveform.shape[-1])
-        sounds = {"recording": self.waveform, "what is left": self.masked}
-        sounds["what was taken"] = self.waveform - self.masked
-        self._players, self._told = live_players(sounds, self.sample_rate), self._describe()
+        with ONE_AT_A_TIME:
+            place = {"sample_rate": self.sample_rate, "frames": self._spectrum.shape[-1]}
+            self.mask = mask_of(self.boxes, self.stft, keep=self.keep, **place)
+            self.masked = self.stft.inverse(self._spectrum * self.mask, self.waveform.shape[-1])
+            sounds = {"recording": self.waveform, "what is left": self.masked}
+            sounds["what was taken"] = self.waveform - self.masked
+            self._players, self._told = live_players(sounds, self.sample_rate), self._describe()
 
     def _describe(self) -> str:
         change, share = float(level_db(self.masked) - level_db(self.waveform)), float(self.mask.mean())

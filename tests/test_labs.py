@@ -1,20 +1,23 @@
 "The labs draw what their functions compute, for every position of their sliders, and say what they cannot do."
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from specdehaze.evaluation import si_sdr
 from specdehaze.haze import minimum_statistics
 from specdehaze.haze_lab import HazeScene, haze_lab, haze_layers
 from specdehaze.hum_lab import add_and_subtract, hum_lab, line_spectrum
-from specdehaze.lab_parts import example_mix, one_channel, plot_panels, remember_last
+from specdehaze.lab_parts import example_mix, one_channel, page_figure, plot_panels, remember_last
 from specdehaze.retinex_lab import illuminate, retinex_lab
 from specdehaze.veil import multi_scale_retinex
-from specdehaze.widgets import low_middle_high
+from specdehaze.widgets import LIVE_DPI, low_middle_high
 
 MAKERS = haze_lab, retinex_lab, hum_lab
 LABS = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
@@ -150,9 +153,22 @@ def test_panels_need_something_to_show():
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_any_number_of_panels(count):
     panels = {f"panel {k}": torch.rand(33, 20) for k in range(count)}
-    figure = plot_panels(panels, sample_rate=8000, hop_length=64, masks=["panel 0"])
-    words = [text.get_text() for text in figure.axes[0].texts]
-    assert words[:count] == list(panels) and pixels(figure).shape == (376, 570, 4)
+    place = {"sample_rate": 8000, "hop_length": 64}
+    image = pixels(plot_panels(panels, masks=["panel 0"], **place))
+    assert image.shape == (376, 570, 4)
+    panels["the last"] = panels.pop(f"panel {count - 1}")
+    masks = ["the last" if count == 1 else "panel 0"]
+    other = pixels(plot_panels(panels, masks=masks, **place))
+    rows, columns = (image != other).any(-1).nonzero()
+    assert 0 < rows.max() - rows.min() < 20  # a line of writing
+
+
+def test_a_page_stays_under_what_is_drawn_on_it_when_it_is_saved():
+    page = np.full((40, 90, 3), 255, np.uint8)
+    page[10:20, 30:60] = 0
+    target = BytesIO()
+    page_figure(page).savefig(target, format="png", dpi=LIVE_DPI, bbox_inches="tight", pad_inches=0)
+    assert np.array_equal(np.asarray(Image.open(target))[::-1, :, :3], page)
 
 
 def test_colours_of_a_panel_are_those_of_its_power():
