@@ -26,7 +26,7 @@ from .widgets import Lab, slider
 # %% ../nbs/41_hum_lab.ipynb #1e84dcf4
 HUM_CONTROLS = (
     slider("snr_db", "SNR (dB)", -10, 30, start=5),
-    slider("harmonics", "Harmonics", 1, 30, start=8),
+    slider("harmonics", "Harmonics", 1, 20, start=8),
     slider("drift_hz", "Drift (± Hz)", 0, 0.5, start=0.1, step=0.05),
     slider("width_hz", "Width of the notch (Hz)", 0.2, 20, start=2, step=10 ** (1 / 6), logarithmic=True),
     slider("fundamental", "Fundamental (Hz)", 45, 65, start=50, step=0.5),

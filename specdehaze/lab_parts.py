@@ -185,25 +185,27 @@ class _Grid(NamedTuple):
 
 # %% ../nbs/41_lab_parts.ipynb #fbf83650
 def _round_numbers(
-    highest: float,  # end of an axis that begins at 0
+    first: float,  # begin of an axis
+    last: float,  # end of it
     pixels: int,  # how long it is
 ) -> list[tuple[int, str]]:  # place on it, pixels, and what is written there
     "A few round numbers along an axis."
-    numbers = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(0, highest)
-    return [(round(n / highest * (pixels - 1)), f"{n:g}") for n in numbers if 0 <= n <= 1.001 * highest]
+    numbers, spread = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(first, last), last - first
+    inside = (n for n in numbers if -0.001 * spread <= n - first <= 1.001 * spread)
+    return [(round((n - first) / spread * (pixels - 1)), f"{n:g}") for n in inside]
 
 # %% ../nbs/41_lab_parts.ipynb #1c5d4bc5
 def _ticks(
     grid: _Grid,
-    ends: tuple[float, float],  # last second, highest kHz
+    ends: tuple[float, float, float],  # first and last second, highest kHz
 ) -> Iterator[tuple[slice, slice, Word]]:  # rows and columns of each tick mark, and its number
     "What stands along the axes: times below both columns, frequencies beside each row."
-    (rows, columns), (seconds, kilohertz) = grid.size, ends
-    for left, (place, number) in product(grid.left, _round_numbers(seconds, columns)):
+    (rows, columns), (first, last, kilohertz) = grid.size, ends
+    for left, (place, number) in product(grid.left, _round_numbers(first, last, columns)):
         across = left + place
         word = Word(number, across, _BOTTOM - _MARK - 2, ha="center", va="top")
         yield slice(_BOTTOM - _MARK, _BOTTOM), slice(across, across + 1), word
-    for bottom, (place, number) in product(grid.bottom, _round_numbers(kilohertz, rows)):
+    for bottom, (place, number) in product(grid.bottom, _round_numbers(0.0, kilohertz, rows)):
         up = bottom + place
         word = Word(number, _LEFT - _MARK - 2, up, ha="right", va="center")
         yield slice(up, up + 1), slice(_LEFT - _MARK, _LEFT), word
@@ -229,7 +231,7 @@ def _names(
 def _empty_grid(
     grid: _Grid,
     titles: Iterable[str],  # of the panels
-    ends: tuple[float, float],  # last second, highest kHz
+    ends: tuple[float, float, float],  # first and last second, highest kHz
     range_db: float,  # of the colour bar, dB
 ) -> np.ndarray:  # (_HEIGHT, _WIDTH, 3), bytes, the first row at the bottom
     "All but the panels: words, tick marks and colour bar."
@@ -251,7 +253,9 @@ def plot_panels(
     hop_length: int,  # samples from frame to frame
     masks: Collection[str] = (),  # titles of the panels that show a gain: black 0, white 1
     max_frequency: float | None = None,  # Hz, top of the pictures; None: half the sample rate
-    range_db: float = 60.0,  # from the loudest point of all panels to the bottom of the colour scale, dB
+    range_db: float = 60.0,  # from the loudest point to the bottom of the colour scale, dB
+    loudest: float | None = None,  # power that is shown as 0 dB; None: of the loudest point of all panels
+    start: float = 0.0,  # time of the first frame, s
 ) -> Figure:  # two panels in a row
     "Spectrograms and masks of one size, drawn quickly. No panels: ValueError."
     if not panels:
@@ -259,11 +263,12 @@ def plot_panels(
     bins, frames = next(iter(panels.values())).shape
     top = min(max_frequency or sample_rate / 2, sample_rate / 2)
     shown = 1 + round(top / (sample_rate / 2) * (bins - 1))
-    loudest = max((float(picture.max()) for title, picture in panels.items() if title not in masks), default=0.0)
+    if loudest is None:
+        loudest = max((float(picture.max()) for title, picture in panels.items() if title not in masks), default=0.0)
     grid = _Grid(-(-len(panels) // 2))
     rows, columns = grid.size
     seconds = max(frames - 1, 1) * hop_length / sample_rate
-    canvas = _empty_grid(grid, panels, (seconds, top / 1000), range_db)
+    canvas = _empty_grid(grid, panels, (start, start + seconds, top / 1000), range_db)
     for (bottom, left), (title, picture) in zip(product(grid.bottom, grid.left), panels.items()):
         scale = None if title in masks else (max(loudest, 1e-12), range_db)
         canvas[bottom - 1 : bottom + rows + 1, left - 1 : left + columns + 1] = _FRAME

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from .audio import level_db, resample
 from .checkpoints import CheckpointError, load_network, save_weights
 from .choices import unknown_name
-from .lab_parts import signed_db
-from .plots import draw_mask, draw_spectrogram
-from .widgets import Lab, choice, live_figure, slider
+from .lab_parts import plot_panels, signed_db
+from .widgets import Lab, choice, slider
 
 # %% ../nbs/41_network_explorer.ipynb #5b0254ed
 class HeadPictures(NamedTuple):
@@ -64,24 +63,16 @@ def plot_head(
     "The recording and one head, side by side. Raises ValueError for a head that the network does not have."
     if head not in said.heads:
         raise unknown_name("no head of this network", head, said.heads)
-    preset, step = said.network.preset, said.network.stft.hop_length / said.network.preset.sample_rate
-    scale = {"sample_rate": preset.sample_rate, "hop_length": said.network.stft.hop_length}
-    scale["max_frequency"] = getattr(preset, "highest", 0) or None
-    first, last = round(start / step), round((start + seconds) / step)
-    loudest = float(said.pictures["recording"].max())
-    with live_figure(1, 2, size=(7.6, 2.2)) as (figure, axes):
-        for ax, name in zip(axes, ("recording", head)):
-            part, level = said.pictures[name][:, first : last + 1], name in ("recording", "veil", "clean")
-            drawn = draw_spectrogram(ax, part, reference=loudest, **scale) if level else draw_mask(ax, part, **scale)
-            left, right, *rows = drawn.get_extent()
-            drawn.set_extent((left + first * step, right + first * step, *rows))
-            drawn.set_interpolation("nearest")
-            title = name if level else f"{name}: 0 is black, 1 is white"
-            ax.set(title=title, xlim=(first * step, (first + part.shape[-1] - 1) * step))
-            ax.locator_params(nbins=4)
-            ax.tick_params(labelleft=name == "recording")
-            ax.set_ylabel(ax.get_ylabel() if name == "recording" else "")
-    return figure
+    preset, hop_length = said.network.preset, said.network.stft.hop_length
+    first, last = (round(second * preset.sample_rate / hop_length) for second in (start, start + seconds))
+    power, loudest = head in ("veil", "clean"), float(said.pictures["recording"].max())
+    recording, panel = (said.pictures[name][:, first : last + 1] for name in ("recording", head))
+    title = head if power else f"{head}: 0 is black, 1 is white"
+    return plot_panels(
+        {"recording": recording.square(), title: panel.square() if power else panel},
+        masks=() if power else (title,), loudest=loudest**2, start=first * hop_length / preset.sample_rate,
+        sample_rate=preset.sample_rate, hop_length=hop_length, max_frequency=getattr(preset, "highest", 0) or None,
+    )
 
 # %% ../nbs/41_network_explorer.ipynb #f58c6e7d
 def keep_weights(

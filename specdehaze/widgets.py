@@ -253,7 +253,7 @@ def _widget_of(control: Control) -> ipywidgets.Widget:
     ends = {"base": 10, "min": math.log10(low), "max": math.log10(high), "step": math.log10(step)}
     return ipywidgets.FloatLogSlider(value=control.start, readout_format=".3g", **ends, **look)
 
-# %% ../nbs/41_widgets.ipynb #4313d603
+# %% ../nbs/41_widgets.ipynb #b238942f
 ONE_AT_A_TIME = threading.RLock()  # held by who draws for a reader
 
 # %% ../nbs/41_widgets.ipynb #4dd13386
