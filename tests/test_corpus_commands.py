@@ -126,10 +126,9 @@ def test_no_corpus_in_the_folder(tmp_path):
     assert result.exit_code == 2 and "specdehaze corpus build" in result.stderr
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupted_build_is_gone_on_with(built, tmp_path, workers):
+def test_an_interrupted_build_is_gone_on_with(built, tmp_path):
     root, goal = tmp_path / "hum", sums(built[0])
-    call = ["corpus", "build", "--root", str(root), "--kind", "hum", "--workers", str(workers)]
+    call = ["corpus", "build", "--root", str(root), "--kind", "hum", "--workers", "1"]
     code = f"from specdehaze.cli import app; app({call})"
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,

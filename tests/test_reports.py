@@ -85,7 +85,8 @@ def smoke(tmp_path_factory):
 @pytest.mark.parametrize("name", sorted({*list_reports()} - {"clean_recordings"}))
 def test_every_other_report_runs_as_well(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    page = run_report(name)
+    few = {"n_clips": 1}.keys() & report_parameters(name).keys()
+    page = run_report(name, parameters=dict.fromkeys(few, 1))
     assert Page(page.read_text(encoding="utf-8")).fetched == []
     assert [path.name for path in tmp_path.iterdir()] == ["_runs"]
     made = {path.name for path in page.parent.iterdir()}
