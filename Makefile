@@ -16,8 +16,13 @@ bin := $(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin
 ready := $(subst $(space),\$(space),$(VENV))/.specdehaze-ready
 
 export PATH := $(bin):$(PATH)
+# Of all the modules that are installed only a few are used: each is compiled when it is first imported, and kept.
+unexport PYTHONDONTWRITEBYTECODE
 # Two workers with a thread each are quicker here, and steadier, than one worker with many.
 one_thread := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+# In a container one is often root, and JupyterLab wants to be told that this is meant.
+as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .PHONY: help install report test test-notebooks test-code browser export lint figures lab course clean
@@ -31,7 +36,7 @@ $(ready): settings.ini setup.py pyproject.toml
 	test -x "$(bin)/python" || $(PYTHON) -m venv "$(VENV)"
 	@echo "installing into $(VENV): this takes a few minutes the first time"
 	"$(bin)/python" -m pip install --quiet --upgrade pip
-	"$(bin)/python" -m pip install --quiet --editable ".[dev,train]"
+	"$(bin)/python" -m pip install --quiet --no-compile --editable ".[dev,train]"
 	touch "$@"
 
 report: install ## clean all bundled recordings, measure and show them: _runs/clean_recordings/ and figures/
@@ -61,11 +66,11 @@ figures: install ## draw the pictures in figures/ anew from the tables there, an
 	"$(bin)/python" tests/readme.py
 
 lab: install ## open the notebooks in JupyterLab
-	"$(bin)/jupyter" lab --notebook-dir nbs
+	"$(bin)/jupyter" lab --notebook-dir nbs $(as_root)
 
 course: install ## the lessons in JupyterLab, in a copy of your own: _runs/course (nbs/lessons/README.md: for a class)
 	"$(bin)/python" nbs/lessons/make_course.py "$(COURSE)"
-	"$(bin)/jupyter" lab --notebook-dir "$(COURSE)" --ip "$(ADDRESS)" --port "$(PORT)" \
+	"$(bin)/jupyter" lab --notebook-dir "$(COURSE)" --ip "$(ADDRESS)" --port "$(PORT)" $(as_root) \
 		$(if $(TOKEN),--no-browser --IdentityProvider.token="$(TOKEN)") \
 		--LabApp.default_url /lab/tree/nbs/lessons/01_sound_to_spectrogram.ipynb
 
