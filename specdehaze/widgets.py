@@ -264,11 +264,12 @@ class LiveLab(ipywidgets.VBox):
         self,
         lab: Lab,  # what it shows
     ):
-        self.lab, self._waiting = lab, None
+        self.lab, self._drawn = lab, None
         self.lab_controls = {control.name: _widget_of(control) for control in lab.controls}
         self.picture, self.facts, self.players, self.busy = (ipywidgets.HTML() for _ in range(4))
         self.facts.add_class("specdehaze-facts")
         self.busy.add_class("specdehaze-busy")
+        self.busy.layout.height = "28px"  # always: what is below must not jump
         title = ipywidgets.HTML(f"<b>{html.escape(lab.title)}</b>")
         names = _Names()
         super().__init__([title, *self.lab_controls.values(), self.busy, self.picture, self.facts, self.players, names])
@@ -283,21 +284,26 @@ class LiveLab(ipywidgets.VBox):
         return {name: widget.value for name, widget in self.lab_controls.items()}
 
     def _changed(self, _) -> None:
-        "Draw soon, for whatever the values will be then; at once where nothing else waits."
+        "Draw soon, for whatever the values will be then; at once where there is no loop to wait in."
         self.busy.value = _SPINNER
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return self.update()
-        self._waiting = self._waiting or loop.call_later(0.02, self.update)
+        loop.call_later(0.02, self.update)
 
     def update(self) -> None:
-        "Draw, measure and play for where the controls stand; a ValueError stands in place of the numbers."
+        "Draw, measure and play for where the controls stand, if they have moved."
         with ONE_AT_A_TIME:
-            self._waiting = None
-            self._draw(self.parameters)
+            try:
+                if self._drawn != (parameters := self.parameters):
+                    self._drawn = parameters
+                    self._draw(parameters)
+            finally:
+                self.busy.value = ""
 
     def _draw(self, parameters: dict) -> None:
+        "A ValueError stands in place of the numbers."
         try:
             self.picture.value = live_picture(self.lab.render(parameters), self.lab.describe(parameters))
             facts = self.lab.facts(parameters) if self.lab.facts else {}
@@ -307,8 +313,6 @@ class LiveLab(ipywidgets.VBox):
             self.players.value = live_players(sounds, self.lab.sample_rate)
         except ValueError as error:
             self.facts.value = f'<div role="alert">{html.escape(str(error))}</div>'
-        finally:
-            self.busy.value = ""
 
 # %% ../nbs/41_widgets.ipynb #4a4d7681
 MAKE_SCRIPT = """

@@ -38,7 +38,7 @@ AGREES = r"""([lab, control, name]) => {
     const chosen = control.selectedOptions?.[0].textContent.replace(/\u00a0/g, " ");
     if (chosen) return said.startsWith(chosen);
     const [shown, wanted] = [said, control.ariaValueText].map(text => parseFloat(text.replace("\u2212", "-")));
-    return Math.abs(shown - wanted) <= 0.01 * Math.abs(wanted) + 1e-9;
+    return Math.abs(shown - wanted) <= 0.006 * Math.abs(wanted) + 1e-9;
 }"""
 
 
