@@ -139,8 +139,9 @@ def write_page(
     "A white page in the house style, with words on it."
     with plt.rc_context(STYLE):
         page = Figure((width / LIVE_DPI, height / LIVE_DPI))
-        for text, x, y, size, *place in words:
-            page.text(x / width, y / height, text, size=size, **dict(zip(("ha", "va", "rotation"), place)))
+        for word in words:
+            look = {"size": word.size, "ha": word.ha, "va": word.va, "rotation": word.rotation}
+            page.text(word.x / width, word.y / height, word.text, **look)
         pixels = figure_pixels(page)[::-1].copy()
     pixels.setflags(write=False)
     return pixels
@@ -185,7 +186,7 @@ class _Grid(NamedTuple):
 
 # %% ../nbs/41_lab_parts.ipynb #fbf83650
 def _round_numbers(
-    first: float,  # begin of an axis
+    first: float,  # beginning of an axis
     last: float,  # end of it
     pixels: int,  # how long it is
 ) -> list[tuple[int, str]]:  # place on it, pixels, and what is written there
