@@ -84,7 +84,7 @@ def put_on_a_line(
     sample_rate: int,  # Hz
     *,
     nominals: Sequence[float] = (50.0, 60.0),  # fundamentals, Hz
-    spread: float = 0.5,  # a fundamental may lie so far from a nominal one, Hz
+    spread: float = 0.2,  # a fundamental may lie so far from a nominal one, as that of a large grid does, Hz
     orders: Sequence[int] = range(1, 10),  # harmonics that a note may come to lie on
 ) -> OnALine:  # whose strongest partial that can be had there lies on one of these harmonics
     "Choose a fundamental for a clip, and tune it by less than a semitone if need be. Raises ValueError if that fails."

@@ -21,7 +21,7 @@ from .hum_smoother import LEAST_GAIN, THOROUGH, Smoother
 from .hum_switches import follow_switched
 
 # %% ../nbs/04_hum_tracking.ipynb #3b634615
-LEAST_CONFIDENCE = 30.0, 60.0  # log-likelihood per second, and in all, below which there is no hum
+LEAST_CONFIDENCE = 22.0, 60.0  # log-likelihood per second, and in all, below which there is no hum
 SHORTEST = 0.5  # s, in shorter clips no hum is looked for
 
 # %% ../nbs/04_hum_tracking.ipynb #d09842f4
