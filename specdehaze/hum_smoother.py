@@ -10,6 +10,7 @@ __all__ = ['THOROUGH', 'CELL', 'LEAST_GAIN', 'smooth_trend', 'in_parts', 'voice_
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
@@ -109,10 +110,10 @@ class Smoother:
     "How hum is told from voice. What each choice is worth is measured in the report `hum_study`."
 
     agilities: tuple[float, ...] = (1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # Q between frames over a row's power, tried
-    depths: tuple[float, ...] = (0.05, 0.2)  # straying from the mean over the mean, tried; inf: no leash
+    depths: tuple[float, ...] = (0.05, 0.2)  # straying along the mean over the median, tried; inf: no leash
+    leans: tuple[float, ...] = (0.05,)  # straying across it, tried; none: as along it, and as agile
     start: float = 1e-8  # agility of the first turns
     votes: float = 0.02  # what the evidence of all rows counts in the choice of each
-    two_axes: bool = True  # whether agility and spread are chosen along and across the mean, each for itself
     frames: int = VOICE_FRAMES  # over which the residue is averaged
     belief: float = 0.1  # how many frames the bystanders count as
     wary: bool = True  # whether what comes and goes is distrusted at the start
@@ -179,25 +180,30 @@ class _Rows:
         axis = np.exp(1j * np.angle(self.cells[rows].sum(1, keepdims=True)))
         return in_parts((seen + self.cells[rows]) * axis.conj()), noise, axis
 
+    def line(self, rows: np.ndarray, seen: np.ndarray, noise: np.ndarray, *choice: Any) -> tuple[np.ndarray, ...]:
+        "Smooth cells of some rows, and their evidence, by an agility and a depth."
+        agility, depth = choice
+        return smooth_trend(seen, noise, agility * CELL**3 * self.power[rows], depth**2 * self.power[rows])
+
     def choose(self, rows: np.ndarray) -> None:
         "The likeliest agility and depth of each row, along and across."
-        pairs = np.array([(q, depth) for depth in self.smoother.depths for q in self.smoother.agilities])
         seen, noise, _ = self.gathered(rows)
-        steps = CELL**3 * self.power[rows], self.power[rows]
-        evidence = np.stack([smooth_trend(seen, noise, q * steps[0], depth**2 * steps[1])[1] for q, depth in pairs])
-        if not self.smoother.two_axes:
-            evidence = np.broadcast_to(evidence.sum(2, keepdims=True), evidence.shape)
-        best = (evidence + self.smoother.votes * evidence.sum(1, keepdims=True)).argmax(0)
-        self.agility[rows], self.depth[rows] = pairs[best, 0], pairs[best, 1]
+        smoother = self.smoother
+        grids = {(0,): smoother.depths, (1,): smoother.leans} if smoother.leans else {(0, 1): smoother.depths}
+        for parts, depths in grids.items():
+            pairs = np.array([(agility, depth) for depth in depths for agility in smoother.agilities])
+            evidence = np.stack([self.line(rows, seen[..., parts], noise, *pair)[1].sum(1) for pair in pairs])
+            best = (evidence + smoother.votes * evidence.sum(1, keepdims=True)).argmax(0)
+            self.agility[np.ix_(rows, parts)], self.depth[np.ix_(rows, parts)] = pairs[best].T[..., None]
 
     def follow(self, rows: np.ndarray) -> None:
         "One turn of smoothing, and of listening to what is left over."
         seen, noise, axis = self.gathered(rows)
-        agility, spread = self.agility[rows].T * CELL**3 * self.power[rows], self.depth[rows].T ** 2 * self.power[rows]
-        along, across = (smooth_trend(seen[..., [i]], noise, agility[i], spread[i])[0][..., 0] for i in (0, 1))
-        self.cells[rows] = (along + 1j * across) * axis
+        choices = zip(self.agility[rows].T, self.depth[rows].T)
+        along, across = (self.line(rows, seen[..., [part]], noise, *choice)[0] for part, choice in enumerate(choices))
+        self.cells[rows] = (along + 1j * across)[..., 0] * axis
         self.smooth[rows] = between(self.cells[rows], self.observed.shape[1])
-        self.power[rows] = (np.abs(self.smooth[rows]) ** 2).mean(1) + 1e-16
+        self.power[rows] = np.median(np.abs(self.cells[rows]), 1) ** 2 + 1e-16
         if not self.known:
             residue = np.abs(self.observed[rows] - self.smooth[rows]) ** 2
             self.noise[rows] = self.heard(residue, self.bystanders[rows])
