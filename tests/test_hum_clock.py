@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.integrate import quad
 
 from specdehaze.hum import synthesize_hum
-from specdehaze.hum_clock import Clock, advance, best_path, common_turn, find_clock
+from specdehaze.hum_clock import Clock, advance, best_path, common_turn, find_clock, without_a_note
 
 
 def test_best_path_follows_a_ramp_and_ignores_one_wild_window():
@@ -50,3 +53,16 @@ def test_a_clock_is_advanced_by_a_turn():
     later = advance(clock, times, 2 * np.pi * 0.02 * times)
     assert later.mean == pytest.approx(clock.mean + 0.02, abs=1e-4) and later.confidence == 7
     np.testing.assert_allclose(later.phase(times), clock.phase(times) + 2 * np.pi * 0.02 * times, atol=1e-3)
+
+
+@given(arrays(float, st.tuples(st.integers(1, 12), st.just(3), st.just(4)), elements=st.floats(0, 100)))
+def test_without_a_note_there_is_never_more_evidence(evidence):
+    left, whole = without_a_note(evidence), evidence.sum(0)
+    assert (left <= whole + 1e-9).all() and (left >= evidence[:2].sum(0) - 1e-9).all()
+
+
+@pytest.mark.parametrize("note", [3, 4, 7])
+def test_one_note_and_its_multiples_are_no_evidence(note):
+    evidence = np.zeros((12, 2, 3))
+    evidence[note - 1 :: note] = 50.0
+    assert not without_a_note(evidence).any()

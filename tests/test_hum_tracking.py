@@ -70,6 +70,23 @@ def test_a_whistle_is_not_a_hum(frequency):
     assert not detect_hum(0.3 * torch.sin(2 * torch.pi * frequency * seconds) + 1e-3 * noise, 16_000).present
 
 
+@pytest.mark.parametrize("pitch", [200.4, 250.0, 300.3])
+def test_a_held_note_with_its_harmonics_on_lines_is_not_a_hum(voice, pitch):
+    clean, rate = voice
+    seconds = torch.arange(len(clean)) / rate
+    note = sum(torch.sin(2 * torch.pi * pitch * k * seconds) / k for k in range(1, 7)) * (seconds < 6)
+    assert not detect_hum(clean + 0.1 * note, rate).present
+
+
+def test_a_note_on_a_line_is_not_played_on_where_it_stops(voice):
+    clean, rate = voice
+    seconds = torch.arange(len(clean)) / rate
+    note = 0.1 * torch.sin(2 * torch.pi * 47 * 50.1 * seconds) * (seconds < 0.7 * seconds[-1])
+    noisy = veil(clean + note, rate, 10, fundamental=50.1, seed=3)
+    assert 47 not in detect_hum(noisy, rate).harmonics
+    assert si_sdr(noisy - track_hum(noisy, rate), clean + note) > 35
+
+
 @pytest.mark.parametrize("rate", [1, 7, 50, 200])
 def test_rates_too_low_for_hum_hold_none(rate):
     assert not track_hum(torch.ones(5 * rate), rate).any()
