@@ -33,8 +33,8 @@ class HarmonicBank:
         self,
         samples: int,  # length of a clip
     ) -> np.ndarray:  # (frames), s
-        "Centre of each frame of a clip, s."
-        return np.arange(samples // self.hop_length + 1) * (self.hop_length / self.sample_rate)
+        "Centre of each frame of a clip, s; the last is at its end or beyond, or the last samples would fade."
+        return np.arange(-(-samples // self.hop_length) + 1) * (self.hop_length / self.sample_rate)
 
     def sines(
         self,

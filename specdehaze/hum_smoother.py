@@ -207,6 +207,8 @@ class _Rows:
         if not self.known:
             residue = np.abs(self.observed[rows] - self.smooth[rows]) ** 2
             self.noise[rows] = self.heard(residue, self.bystanders[rows])
+            for broken in (slice(self.inside.start), slice(self.inside.stop, None)):
+                self.noise[rows, broken] = np.maximum(self.noise[rows, broken], self.power[rows, None])
         explained = np.log(self.without[rows] / self.noise[rows]).sum(1)
         self.gain[rows] = explained / self.observed.shape[1] * self.frame_rate
 

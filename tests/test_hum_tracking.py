@@ -109,6 +109,13 @@ def test_another_fundamental_is_found_where_one_says_to_look(voice):
     assert detect_hum(noisy, rate, nominals=(400.0,)).fundamental == pytest.approx(400.1, abs=0.02)
 
 
+@pytest.mark.parametrize("more", [0, 1, 70, 133, 200])
+def test_hum_goes_to_the_last_sample(more):
+    hum, _ = synthesize_hum(80_000 + more, 16_000, fundamental=60.1, seed=3)
+    left = hum - track_hum(hum, 16_000)
+    assert left[-160:].square().mean() < 1e-4 * hum.square().mean()
+
+
 def test_hum_alone_goes():
     hum, _ = synthesize_hum(80_000, 16_000, harmonics=10, modulation=0.3, seed=3)
     assert (hum - track_hum(hum, 16_000)).square().mean() < 1e-4 * hum.square().mean()
