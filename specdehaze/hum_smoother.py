@@ -10,7 +10,6 @@ __all__ = ['THOROUGH', 'CELL', 'LEAST_GAIN', 'smooth_trend', 'in_parts', 'voice_
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
@@ -180,9 +179,8 @@ class _Rows:
         axis = np.exp(1j * np.angle(self.cells[rows].sum(1, keepdims=True)))
         return in_parts((seen + self.cells[rows]) * axis.conj()), noise, axis
 
-    def line(self, rows: np.ndarray, seen: np.ndarray, noise: np.ndarray, *choice: Any) -> tuple[np.ndarray, ...]:
-        "Smooth cells of some rows, and their evidence, by an agility and a depth."
-        agility, depth = choice
+    def line(self, rows, seen, noise, agility, depth) -> tuple[np.ndarray, np.ndarray]:
+        "Smooth cells of some rows, and their evidence, by an agility and a depth relative to a row's power."
         return smooth_trend(seen, noise, agility * CELL**3 * self.power[rows], depth**2 * self.power[rows])
 
     def choose(self, rows: np.ndarray) -> None:
