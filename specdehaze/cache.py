@@ -170,6 +170,16 @@ def _check_shard(
         return None
     return replace(plan, samples=shard["offsets"].diff().tolist(), size=path.stat().st_size)
 
+# %% ../nbs/17_cache.ipynb #20ffb882
+def _sweep(
+    folder: Path,
+    plan: Manifest,
+) -> None:
+    "Take away what workers that were killed had half written."
+    for shard in plan.shards:
+        for litter in folder.glob(f".{shard.file}.*"):
+            litter.unlink(missing_ok=True)
+
 # %% ../nbs/17_cache.ipynb #de0fb0cf
 def _settle(
     folder: Path,
@@ -182,9 +192,7 @@ def _settle(
             advice = "choose another folder, or delete this one to build it anew"
             raise CacheError("\n".join([f"{folder}: holds another cache", *_differences(there, plan), advice]))
     _write_manifest(folder, plan)
-    for shard in plan.shards:
-        for litter in folder.glob(f".{shard.file}.*"):
-            litter.unlink(missing_ok=True)
+    _sweep(folder, plan)
 
 # %% ../nbs/17_cache.ipynb #ec0b4f7c
 def build_cache(
@@ -213,10 +221,13 @@ def build_cache(
     ]
     done = sum(len(shard.names) for shard in finished.values())
     progress(done, plan.pairs)
-    for shard in share_work(_write_shard, jobs, workers=workers):
-        finished[shard.file] = shard
-        done += len(shard.names)
-        progress(done, plan.pairs)
+    try:
+        for shard in share_work(_write_shard, jobs, workers=workers):
+            finished[shard.file] = shard
+            done += len(shard.names)
+            progress(done, plan.pairs)
+    finally:
+        _sweep(folder, plan)
     manifest = replace(plan, shards=[finished[shard.file] for shard in plan.shards])
     _write_manifest(folder, manifest)
     return manifest
