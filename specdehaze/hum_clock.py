@@ -110,7 +110,7 @@ def _search(waveform, sample_rate, centre, harmonics, offsets):
     phase = 2 * np.pi * centre * bank.times(waveform.shape[-1])
     inside = complete_frames(bank, len(phase), waveform.shape[-1], 2)
     observed = bank.analyze(waveform, phase, orders)[..., inside]
-    power = bystander_power(bank, waveform, phase, orders)[..., inside]
+    power = bystander_power(bank, waveform, orders)[..., inside]
     evidence, times = clock_evidence(observed, power, orders, sample_rate / bank.hop_length, offsets)
     return without_a_note(evidence), times + inside.start * bank.hop_length / sample_rate
 

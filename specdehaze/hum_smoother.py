@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 from scipy.ndimage import uniform_filter1d
 
-from .harmonics import LEAST_VOICE, VOICE_FRAMES, hold_ends
+from .harmonics import LEAST_VOICE, VOICE_FRAMES, hold_ends, turning
 from .hum_clock import common_turn
 
 # %% ../nbs/04_hum_smoother.ipynb #9553e7b6
@@ -88,7 +88,7 @@ def voice_power(
     "Power of what is not hum: the local mean residue, with the bystanders as prior; broken frames hardly count."
     local = uniform_filter1d(hold_ends(residue, inside), frames, mode="nearest").clip(0)
     power = (frames * local + belief * bystanders) / (frames + belief)
-    power = np.maximum(power, LEAST_VOICE * np.median(power, -1, keepdims=True))
+    power = np.maximum(power, LEAST_VOICE * np.median(power[:, ::frames], -1, keepdims=True))
     power[:, : inside.start] *= 1e4
     power[:, inside.stop :] *= 1e4
     return power
@@ -109,8 +109,8 @@ class Smoother:
     "How hum is told from voice. What each choice is worth is measured in the report `hum_study`."
 
     agilities: tuple[float, ...] = (1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # Q between frames over a row's power, tried
-    depths: tuple[float, ...] = (0.05, 0.2)  # straying along the mean over the median, tried; inf: no leash
-    leans: tuple[float, ...] = (0.05,)  # straying across it, tried; none: as along it, and as agile
+    depths: tuple[float, ...] = (0.2, 0.05, 0.01)  # straying along the mean over the median, tried; inf: no leash
+    leans: tuple[float, ...] = (0.05, 0.01)  # straying across it, tried; none: as along it, and as agile
     start: float = 1e-8  # agility of the first turns
     votes: float = 0.02  # what the evidence of all rows counts in the choice of each
     frames: int = VOICE_FRAMES  # over which the residue is averaged
@@ -164,7 +164,7 @@ class _Rows:
         self.power = np.abs((observed / self.noise).sum(1) / (1 / self.noise).sum(1)) ** 2 + 1e-16
         self.without = self.heard(np.abs(observed) ** 2, bystanders)
         self.agility = np.full((rows, 2), smoother.start)
-        self.depth = np.full((rows, 2), max(smoother.depths))
+        self.depth = np.full((rows, 2), smoother.depths[0])
         self.cells = np.zeros((rows, -(-frames // CELL)), complex)
         self.smooth, self.gain, self.turned = np.zeros_like(observed), np.zeros(rows), np.zeros(frames)
 
@@ -183,23 +183,41 @@ class _Rows:
         "Smooth cells of some rows, and their evidence, by an agility and a depth relative to a row's power."
         return smooth_trend(seen, noise, agility * CELL**3 * self.power[rows], depth**2 * self.power[rows])
 
+    def lines(self, rows: np.ndarray, seen: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        "Smooth cells of some rows, complex, by what is chosen for each part; in one go where that is the same."
+        agility, depth = self.agility[rows].T, self.depth[rows].T
+        if (agility[0] == agility[1]).all() and (depth[0] == depth[1]).all():
+            along, across = self.line(rows, seen, noise, agility[0], depth[0])[0].transpose(2, 0, 1)
+        else:
+            parts = zip(seen.transpose(2, 0, 1)[..., None], agility, depth)
+            along, across = (self.line(rows, part, noise, *choice)[0][..., 0] for part, *choice in parts)
+        return along + 1j * across
+
+    def vote(self, evidence: np.ndarray) -> np.ndarray:
+        "Which of some choices (choices, rows) each row takes, when the others are heard, too."
+        return (evidence + self.smoother.votes * evidence.sum(1, keepdims=True)).argmax(0)
+
     def choose(self, rows: np.ndarray) -> None:
-        "The likeliest agility and depth of each row, along and across."
+        "The likeliest agility of each row, then its likeliest depth, along and across."
         seen, noise, _ = self.gathered(rows)
-        smoother = self.smoother
+        smoother, agilities = self.smoother, np.array(self.smoother.agilities)
         grids = {(0,): smoother.depths, (1,): smoother.leans} if smoother.leans else {(0, 1): smoother.depths}
         for parts, depths in grids.items():
-            pairs = np.array([(agility, depth) for depth in depths for agility in smoother.agilities])
-            evidence = np.stack([self.line(rows, seen[..., parts], noise, *pair)[1].sum(1) for pair in pairs])
-            best = (evidence + smoother.votes * evidence.sum(1, keepdims=True)).argmax(0)
-            self.agility[np.ix_(rows, parts)], self.depth[np.ix_(rows, parts)] = pairs[best].T[..., None]
+
+            def evidence(agility, depth, some=seen[..., parts]):
+                return self.line(rows, some, noise, agility, depth)[1].sum(1)
+
+            tried = np.stack([evidence(agility, depths[0]) for agility in agilities])
+            best = self.vote(tried)
+            others = [evidence(agilities[best], depth) for depth in depths[1:]]
+            depth = np.array(depths)[self.vote(np.stack([tried[best, np.arange(len(rows))], *others]))]
+            self.agility[np.ix_(rows, parts)] = agilities[best, None]
+            self.depth[np.ix_(rows, parts)] = depth[:, None]
 
     def follow(self, rows: np.ndarray) -> None:
         "One turn of smoothing, and of listening to what is left over."
         seen, noise, axis = self.gathered(rows)
-        choices = zip(self.agility[rows].T, self.depth[rows].T)
-        along, across = (self.line(rows, seen[..., [part]], noise, *choice)[0] for part, choice in enumerate(choices))
-        self.cells[rows] = (along + 1j * across)[..., 0] * axis
+        self.cells[rows] = self.lines(rows, seen, noise) * axis
         self.smooth[rows] = between(self.cells[rows], self.observed.shape[1])
         self.power[rows] = np.median(np.abs(self.cells[rows]), 1) ** 2 + 1e-16
         if not self.known:
@@ -217,10 +235,10 @@ class _Rows:
             turn = common_turn(self.smooth[clear], self.noise[clear], orders[clear], self.frame_rate)
             middles = np.minimum(np.arange(self.cells.shape[1]) * CELL + (CELL - 1) / 2, len(turn) - 1)
             at_middles = np.interp(middles, np.arange(len(turn)), turn)
-            back = np.exp(-1j * orders[rows, None] * turn)
+            back = turning(-turn, orders[rows])
             self.observed[rows] *= back
             self.smooth[rows] *= back
-            self.cells[rows] *= np.exp(-1j * orders[rows, None] * at_middles)
+            self.cells[rows] *= turning(-at_middles, orders[rows])
             self.turned += turn
 
 # %% ../nbs/04_hum_smoother.ipynb #3ed514d7

@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import soxr
 import torch
 from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 
-from .audio import resample
-from .harmonics import HarmonicBank, bystander_power, complete_frames
+from .harmonics import HarmonicBank, bystander_power, complete_frames, turning
 from .hum import Hum
 from .hum_clock import Clock, advance, find_clock
 from .hum_smoother import LEAST_GAIN, THOROUGH, Smoother
@@ -76,17 +76,17 @@ def _amplitudes(
     bank, samples = HarmonicBank(rate, clock.mean), low.shape[-1]
     times = bank.times(samples)
     phase, inside = clock.phase(times), complete_frames(bank, len(times), samples, 2)
-    observed, beside = bank.analyze(low, phase, orders), bystander_power(bank, low, phase, orders)
+    observed, beside = bank.analyze(low, phase, orders), bystander_power(bank, low, orders)
     rows, every = (-1, len(times)), np.tile(orders, len(low))
     followed = follow_switched(
         observed.reshape(rows), beside.reshape(rows), inside, rate / bank.hop_length, every, smoother=smoother
     )
-    seen = observed.reshape(rows) * np.exp(-1j * every[:, None] * followed.turn)
+    seen = observed.reshape(rows) * turning(-followed.turn, every)
     stays = makes_louder(seen[:, inside], followed.amplitudes[:, inside], rate / bank.hop_length)
     gain = np.where(stays, 0, followed.gain)
     right = advance(clock, times, followed.turn)
     slip = followed.turn - (right.phase(times) - phase)
-    amplitudes = followed.amplitudes * np.exp(1j * every[:, None] * slip)
+    amplitudes = followed.amplitudes * turning(slip, every)
     return right, amplitudes.reshape(observed.shape), gain.reshape(observed.shape[:2])
 
 # %% ../nbs/04_hum_tracking.ipynb #fcf7bd2e
@@ -105,6 +105,14 @@ def _follow(low: Tensor, rate: int, clock: Clock, harmonics: int, smoother: Smoo
     drift_hz = float(np.ptp(clock.frequencies))
     return HumTrack(Hum(True, right.mean, *found, clock.confidence, drift_hz), right, times, orders, amplitudes)
 
+# %% ../nbs/04_hum_tracking.ipynb #313b1c19
+def _lowered(waveform: Tensor, sample_rate: int, rate: int) -> Tensor:
+    "Sound (channels, samples) at a lower rate."
+    if rate == sample_rate:
+        return waveform.float()
+    low = soxr.resample(waveform.T.float().cpu().numpy(), sample_rate, rate, quality="VHQ")
+    return torch.from_numpy(low.T.copy()).to(waveform.device)
+
 # %% ../nbs/04_hum_tracking.ipynb #36faea95
 def fit_hum(
     waveform: Tensor,  # (channels, samples)
@@ -119,8 +127,9 @@ def fit_hum(
     if samples < SHORTEST * sample_rate or sample_rate < 8 * max(nominals) or not waveform.any():
         return _no_hum(channels, 0.0)
     rate = min(round(sample_rate), 1000 * math.ceil(2.2e-3 * (harmonics + 1) * (max(nominals) + 1)))
-    low = resample(waveform.float(), round(sample_rate), rate)
-    clock = find_clock(low, rate, nominals=nominals)
+    low = _lowered(waveform, round(sample_rate), rate)
+    search_rate = min(rate, 1000 * math.ceil(0.06 * (max(nominals) + 1)))
+    clock = find_clock(_lowered(low, rate, search_rate), search_rate, nominals=nominals)
     per_second, in_all = LEAST_CONFIDENCE
     clear = clock.confidence > max(per_second, in_all * sample_rate / samples)
     return (_follow(low, rate, clock, harmonics, smoother) if clear else None) or _no_hum(channels, clock.confidence)
