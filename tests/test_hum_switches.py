@@ -25,6 +25,22 @@ def test_a_switch_is_found_to_the_frame(before, after):
     assert abs(found - 271) <= 2
 
 
+def test_a_splice_is_a_switch():
+    turned = np.exp(1j * np.arange(6)[:, None] * 1.4 * (np.arange(600) >= 271))  # as strong as before, but later
+    observed, noise = rows_of(np.ones(600))
+    (found,) = find_switches(observed * turned, noise, 100.0)
+    assert abs(found - 271) <= 2
+
+
+def test_a_voice_over_the_switch_does_not_move_it():
+    voice, rate = bundled_recordings("speech", language="fr")[2].load()
+    clean, late = voice[0], int(0.0046 * rate)
+    hum, _ = synthesize_hum(len(clean) + late, rate, fundamental=50.05, harmonics=15, modulation=0.1, seed=2)
+    cut = int(0.62 * len(clean))
+    noisy, _ = mix_at_snr(clean, torch.cat([hum[:cut], hum[cut + late :]]), 10.0)
+    assert si_sdr(noisy - track_hum(noisy, rate), clean) > 30
+
+
 def test_what_does_not_jump_is_one_hum():
     breathing = 1 + 0.3 * np.sin(2 * np.pi * 0.3 * np.arange(600) / 100)
     assert not find_switches(*rows_of(breathing), 100.0)
