@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.integrate import quad
 
 from specdehaze.hum import synthesize_hum
-from specdehaze.hum_clock import Clock, advance, best_path, common_turn, find_clock, without_a_note
+from specdehaze.hum_clock import Clock, advance, best_path, find_clock, without_a_note
 
 
 def test_best_path_follows_a_ramp_and_ignores_one_wild_window():
@@ -37,15 +37,6 @@ def test_a_clock_of_one_knot_stands_still():
 def test_short_clips_have_a_clock(seconds):
     hum, _ = synthesize_hum(round(16_000 * seconds), 16_000, fundamental=50.1, seed=1)
     assert find_clock(hum[None], 16_000).mean == pytest.approx(50.1, abs=0.05)
-
-
-def test_the_common_turn_is_that_of_the_loud_rows():
-    times, orders = np.arange(500) / 100, np.array([1.0, 3.0, 7.0])
-    turn = 0.2 * np.sin(2 * np.pi * 0.3 * times)
-    rows = np.array([[1.0], [0.5], [0.2]]) * np.exp(1j * orders[:, None] * turn)
-    rows = np.concatenate([rows, 1e-3 * np.exp(40j * times)[None]])
-    found = common_turn(rows, np.ones(rows.shape), np.append(orders, 2.0), 100.0)
-    np.testing.assert_allclose(found - found.mean(), turn - turn.mean(), atol=0.02)
 
 
 def test_a_clock_is_advanced_by_a_turn():

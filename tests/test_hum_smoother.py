@@ -13,6 +13,7 @@ from specdehaze.hum_smoother import (
     Smoother,
     between,
     comings_and_goings,
+    common_turn,
     follow_amplitudes,
     gather,
     in_parts,
@@ -126,3 +127,20 @@ def test_a_smoother_without_leash_or_doubt_still_works():
     for smoother in (Smoother(depths=(math.inf,)), Smoother(wary=False, one_clock=False, turns=4), Smoother(belief=2)):
         followed = follow_amplitudes(observed, *settings, smoother=smoother)
         np.testing.assert_allclose(followed.amplitudes, 1, atol=0.02)
+
+
+def test_the_common_turn_is_that_of_the_rows_that_are_heard():
+    times, orders = np.arange(500) / 20, np.array([1.0, 3.0, 7.0, 2.0])
+    turn = 0.02 * np.sin(2 * np.pi * 0.1 * times)
+    strength = np.array([[1.0], [0.5], [0.2], [1.0]]) * np.ones(500)
+    noise = np.array([[1e-3], [1e-3], [1e-3], [1e9]]) * np.ones(500)
+    random = np.random.default_rng(0).standard_normal((4, 500)) * np.sqrt(noise / 2)
+    found = common_turn(strength * orders[:, None] * turn + random, strength, noise, orders)
+    alone = np.sqrt(1 / ((orders[:3] * strength[:3, 0]) ** 2 / noise[:3, 0]).sum() / 2)  # rad, of one cell
+    assert np.sqrt(np.mean((found - turn) ** 2)) < alone / 2
+
+
+def test_a_clock_that_is_right_is_hardly_turned():
+    random = np.random.default_rng(1).standard_normal((3, 400))
+    found = common_turn(random, np.full((3, 400), 30.0), np.full((3, 400), 2.0), np.array([1.0, 2.0, 3.0]))
+    assert np.ptp(found) < 2 / 30 / np.sqrt(14)  # two standard deviations of one cell
