@@ -153,17 +153,19 @@ CLOCK_AGILITIES = 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6  # Q of the turn b
 def common_turn(
     across: np.ndarray,  # (rows, cells), what is seen of each row across its mean
     strength: np.ndarray,  # (rows, cells), amplitude of each row
-    noise: np.ndarray,  # (rows, cells), power left in the cells; inf where nothing is to be learnt
+    noise: np.ndarray,  # (rows, cells), power left in the cells
     orders: np.ndarray,  # (rows), multiples of the fundamental
+    whole: slice,  # cells to learn from
 ) -> np.ndarray:  # (cells), rad, by which the fundamental runs ahead of its clock, if that is little
     "The likeliest turn that all rows share, each times its order."
     moved = orders[:, None] * strength
     information = (moved**2 / noise).sum(0)
-    information = np.maximum(information, 1e-6 * information.max())
-    turn = (moved * across / noise).sum(0) / information
+    turn = hold_ends((moved * across / noise).sum(0) / (information + 1e-300), whole)
+    trust = np.full(len(turn), 1e-6 * information[whole].max())
+    trust[whole] = np.maximum(information[whole], trust[whole])
     agilities = np.array(CLOCK_AGILITIES)
     every = np.ones((len(agilities), 1))
-    smooth, evidence = smooth_trend((every * turn)[..., None], every / information, agilities)
+    smooth, evidence = smooth_trend((every * turn)[..., None], every / trust, agilities)
     return smooth[evidence.argmax(), :, 0]
 
 # %% ../nbs/04_hum_smoother.ipynb #7791cd6d
@@ -252,8 +254,7 @@ class _Rows:
         whole = slice(-(-self.inside.start // CELL), self.inside.stop // CELL)
         if clear.size and whole.start < whole.stop:
             seen, noise, _ = self.gathered(clear)
-            noise[:, : whole.start] = noise[:, whole.stop :] = np.inf
-            turn = common_turn(seen[..., 1], np.abs(self.cells[clear]), noise, orders[clear])
+            turn = common_turn(seen[..., 1], np.abs(self.cells[clear]), noise, orders[clear], whole)
             turn -= turn[0]
             of_frames = between(turn[None], len(self.turned))[0]
             back = turning(-of_frames, orders[rows])
