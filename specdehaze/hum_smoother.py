@@ -252,7 +252,7 @@ class _Rows:
         "Take out of some rows the turn that those which stand out have in common."
         clear = rows[self.gain[rows] > LEAST_GAIN]
         whole = slice(-(-self.inside.start // CELL), self.inside.stop // CELL)
-        if clear.size and whole.start < whole.stop:
+        if clear.size > 2 and whole.start < whole.stop:  # two harmonics turn alike by chance
             seen, noise, _ = self.gathered(clear)
             turn = common_turn(seen[..., 1], np.abs(self.cells[clear]), noise, orders[clear], whole)
             turn -= turn[0]
