@@ -243,17 +243,19 @@ def pause_spectrum(
     sample_rate: int,  # Hz
     *,
     window_seconds: float,  # length of the Hann window, s
-    like: Tensor | None = None,  # (..., samples), where to look for the pauses; None: in `waveform`
+    like: Tensor | None = None,  # (..., samples), whose channels are to pause together; None: `waveform`
     share: float = 0.2,  # of the frames that counts as pauses, 0 to 1
 ) -> tuple[Tensor, Tensor]:  # frequencies (freq), Hz, and power (freq): the bins of a sine add up to its mean square
     """Mean power over those frames in which a bin and its six neighbours on either side are quietest.
 
-    Raises ValueError for a clip shorter than the window.
+    Raises ValueError for a clip shorter than the window, and for `like` of another length.
     """
-    clips = checked(waveform, waveform if like is None else like)
-    length = round(window_seconds * sample_rate)
-    if not 4 <= length <= clips[0].shape[-1]:
-        raise ValueError(f"a clip of {clips[0].shape[-1]} samples has no spectrum through windows of {length}")
+    clips = [*checked(waveform), *checked(waveform if like is None else like)]
+    length, samples = round(window_seconds * sample_rate), clips[0].shape[-1]
+    if clips[1].shape[-1] != samples:
+        raise ValueError(f"pauses of {samples} samples cannot be looked for in a clip of {clips[1].shape[-1]}")
+    if not 4 <= length <= samples:
+        raise ValueError(f"a clip of {samples} samples has no spectrum through windows of {length}")
     window = torch.hann_window(length, dtype=torch.float64)
     frames = [clip.unfold(-1, length, length // 4) for clip in clips]
     power, guide = (torch.fft.rfft(frame * window).abs().square().mean(0) for frame in frames)
@@ -323,14 +325,13 @@ def evaluate_alone(
     hum: "Hum | None" = None,  # from `detect_hum` on the recording; None or none present: leave its lines out
     listeners: bool = True,  # also DNSMOS, which is for voices only and takes seconds
 ) -> dict[str, float]:  # a row of measurements by name, each before and after
-    "What can be measured on a real recording, in the pauses of the recording before it was cleaned."
-    checked(before, after)
-    row = {}
+    "What can be measured on a real recording, in its pauses; for the lines of a hum those before and after cleaning."
+    row, both = {}, torch.cat(checked(before, after))
     for name, waveform in {"before": before, "after": after}.items():
         row[f"pause_level_{name}"] = pause_level_db(waveform, sample_rate, like=before)
         if hum is not None and hum.present:
             lines = hum.fundamental, hum.harmonics
-            row[f"hum_level_{name}"] = hum_line_level_db(waveform, sample_rate, *lines, like=before)
+            row[f"hum_level_{name}"] = hum_line_level_db(waveform, sample_rate, *lines, like=both)
         if listeners:
             row |= {f"dnsmos_{key}_{name}": vote for key, vote in dnsmos(waveform, sample_rate).items()}
     return row

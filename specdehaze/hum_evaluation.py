@@ -57,18 +57,22 @@ def hum_changes(
     """How far the lines stand above the floor in the pauses, and how much has changed beside them.
 
     `hum_excess_*` is of all lines together, dB; `hum_worst_*` of the one that stands out most after cleaning,
-    `hum_worst_line`, Hz. `elsewhere_change` is the largest in `levels_beside_hum`, dB, and `elsewhere_band` where,
+    `hum_worst_line`, Hz; `hum_chance` is how far the worst of as many places half-way between the lines stands out
+    then, where no hum is. `elsewhere_change` is the largest in `levels_beside_hum`, dB, and `elsewhere_band` where,
     Hz; a clip under a second has none.
     """
-    row, single = {}, {}
+    row, single, both = {}, {}, torch.cat(checked(before, after))
+    half_way = hum.fundamental / 2, [2 * harmonic + 1 for harmonic in hum.harmonics]
     for name, waveform in {"before": before, "after": after}.items():
-        pair = hum_lines(waveform, sample_rate, hum.fundamental, hum.harmonics, like=before)
+        pair = hum_lines(waveform, sample_rate, hum.fundamental, hum.harmonics, like=both)
         around, beside = (power + 1e-20 for power in pair)
         row[f"hum_excess_{name}"] = 10 * math.log10(around.sum() / beside.sum())
         single[name] = 10 * torch.log10(around / beside)
     worst = int(single["after"].argmax())
     row |= {f"hum_worst_{name}": float(excess[worst]) for name, excess in single.items()}
     row["hum_worst_line"] = hum.harmonics[worst] * hum.fundamental
+    around, beside = (power + 1e-20 for power in hum_lines(after, sample_rate, *half_way, like=both))
+    row["hum_chance"] = float(10 * torch.log10(around / beside).max())
     if before.shape[-1] >= sample_rate:
         place = {"sample_rate": sample_rate, "fundamental": hum.fundamental, "drift_hz": hum.drift_hz}
         (bands, levels), (_, now) = (levels_beside_hum(waveform, **place) for waveform in (before, after))

@@ -206,12 +206,13 @@ def plot_hum_lines(
     max_frequency: float = 500.0,  # Hz
 ) -> Figure:  # one panel
     "Spectra in the pauses before and after cleaning, with the harmonics marked and the level of all lines together."
+    both = torch.cat([torch.atleast_2d(before), torch.atleast_2d(after)])
     with styled_figure(size=(7.0, 2.6)) as (figure, ax):
         for waveform, name, colour, marker in ((before, "before", "0.55", "o"), (after, "after", "#0072B2", "")):
-            frequencies, power = pause_spectrum(waveform, sample_rate, window_seconds=20 / fundamental, like=before)
+            frequencies, power = pause_spectrum(waveform, sample_rate, window_seconds=20 / fundamental, like=both)
             shown = int((frequencies <= max_frequency).sum())
             lines = [20 * harmonic for harmonic in harmonics if 20 * harmonic < shown]
-            level = hum_line_level_db(waveform, sample_rate, fundamental, harmonics, like=before)
+            level = hum_line_level_db(waveform, sample_rate, fundamental, harmonics, like=both)
             label = f"{name}: lines at {level:.0f} dB together".replace("-", "\N{MINUS SIGN}")
             style = {"color": colour, "marker": marker, "ms": 4, "mfc": "#D55E00", "mec": "#D55E00", "markevery": lines}
             ax.plot(frequencies[:shown], 10 * torch.log10(power[:shown].clamp_min(1e-14)), label=label, **style)
