@@ -125,12 +125,12 @@ CELL = 5  # frames
 
 # %% ../nbs/04_hum_smoother.ipynb #f4c82894
 def gather(
-    observed: np.ndarray,  # (rows, frames), complex
+    observed: np.ndarray,  # (rows, frames)
     noise: np.ndarray,  # (rows, frames), power
 ) -> tuple[np.ndarray, np.ndarray]:  # both (rows, cells)
     "Weighted means over cells of `CELL` frames, and the noise power that is left in them."
     weight = np.pad(1 / noise, ((0, 0), (0, -noise.shape[1] % CELL)))
-    pull = np.zeros(weight.shape, complex)
+    pull = np.zeros(weight.shape, observed.dtype)
     pull[:, : observed.shape[1]] = observed / noise
     total, pulled = (sum(part[:, first::CELL] for first in range(CELL)) for part in (weight, pull))
     return pulled / total, 1 / total
@@ -156,8 +156,9 @@ def common_turn(
     noise: np.ndarray,  # (rows, cells), power left in the cells
     orders: np.ndarray,  # (rows), multiples of the fundamental
     whole: slice,  # cells to learn from
-) -> np.ndarray:  # (cells), rad, by which the fundamental runs ahead of its clock, if that is little
-    "The likeliest turn that all rows share, each times its order."
+    swing: np.ndarray,  # (cells), rad, by which the clock runs ahead of a steady one
+) -> np.ndarray:  # (cells), rad, by which the fundamental runs ahead of the clock, if that is little
+    "The likeliest turn that all rows share, each times its order; what is smooth is the clock after it."
     moved = orders[:, None] * strength
     information = (moved**2 / noise).sum(0)
     turn = hold_ends((moved * across / noise).sum(0) / (information + 1e-300), whole)
@@ -165,8 +166,8 @@ def common_turn(
     trust[whole] = np.maximum(information[whole], trust[whole])
     agilities = np.array(CLOCK_AGILITIES)
     every = np.ones((len(agilities), 1))
-    smooth, evidence = smooth_trend((every * turn)[..., None], every / trust, agilities)
-    return smooth[evidence.argmax(), :, 0]
+    smooth, evidence = smooth_trend((every * (swing + turn))[..., None], every / trust, agilities)
+    return smooth[evidence.argmax(), :, 0] - swing
 
 # %% ../nbs/04_hum_smoother.ipynb #7791cd6d
 LEAST_GAIN = 5.0  # log-likelihood per second below which a harmonic is not subtracted
@@ -175,8 +176,9 @@ LEAST_GAIN = 5.0  # log-likelihood per second below which a harmonic is not subt
 class _Rows:
     "What is believed of each row, turn by turn."
 
-    def __init__(self, observed, bystanders, inside, frame_rate, smoother, known):
+    def __init__(self, observed, bystanders, inside, frame_rate, swing, smoother, known):
         self.observed, self.bystanders, self.inside, self.frame_rate = observed, bystanders, inside, frame_rate
+        self.swing = np.zeros(observed.shape[1]) if swing is None else swing
         self.smoother, self.known, (rows, frames) = smoother, known, observed.shape
         self.noise = bystanders if known else self.heard(bystanders, bystanders)
         if smoother.wary and not known:
@@ -254,14 +256,15 @@ class _Rows:
         whole = slice(-(-self.inside.start // CELL), self.inside.stop // CELL)
         if clear.size > 2 and whole.start < whole.stop:  # two harmonics turn alike by chance
             seen, noise, _ = self.gathered(clear)
-            turn = common_turn(seen[..., 1], np.abs(self.cells[clear]), noise, orders[clear], whole)
+            strength, swing = np.abs(self.cells[clear]), gather(self.swing[None], np.ones((1, len(self.swing))))[0][0]
+            turn = common_turn(seen[..., 1], strength, noise, orders[clear], whole, swing)
             turn -= turn[0]
             of_frames = between(turn[None], len(self.turned))[0]
             back = turning(-of_frames, orders[rows])
             self.observed[rows] *= back
             self.smooth[rows] *= back
             self.cells[rows] *= turning(-turn, orders[rows])
-            self.turned += of_frames
+            self.swing, self.turned = self.swing + of_frames, self.turned + of_frames
 
 # %% ../nbs/04_hum_smoother.ipynb #3ed514d7
 @dataclass(frozen=True)
@@ -281,11 +284,12 @@ def follow_amplitudes(
     frame_rate: float,  # frames per second
     orders: np.ndarray,  # (rows), multiples of the fundamental
     *,
+    swing: np.ndarray | None = None,  # (frames), rad, by which the clock runs ahead of a steady one; None: it is steady
     smoother: Smoother = THOROUGH,  # how
     known: bool = False,  # the bystanders are the power of what is not hum, and the clock is right
 ) -> Followed:  # all rows
     "Robust smoother: each row's hum under a voice whose power is estimated on the way."
-    rows = _Rows(observed.copy(), bystanders, inside, frame_rate, smoother, known)
+    rows = _Rows(observed.copy(), bystanders, inside, frame_rate, swing, smoother, known)
     live = np.arange(len(observed))
     for turn in range(smoother.turns):
         if turn > 1:

@@ -69,6 +69,8 @@ def follow_parts(
     frame_rate: float,  # frames per second
     orders: np.ndarray,  # (rows), multiples of the fundamental
     switches: list[int],  # frames in which another hum begins
+    *,
+    swing: np.ndarray | None = None,  # (frames), rad, by which the clock runs ahead of a steady one; None: it is steady
     **how: Any,  # as `follow_amplitudes` takes it
 ) -> Followed:  # the parts in a row; the gain of a row is that of its best part
     "Follow a hum from switch to switch."
@@ -77,7 +79,9 @@ def follow_parts(
         first = max(inside.start, start + 2 * (start > 0)) - start
         last = min(inside.stop, stop - 2 * (stop < edges[-1])) - start
         part, whole = slice(start, stop), slice(first, max(last, first + 1))
-        followed = follow_amplitudes(observed[:, part], bystanders[:, part], whole, frame_rate, orders, **how)
+        clock = {"swing": None if swing is None else swing[part]}
+        seen, power = observed[:, part], bystanders[:, part]
+        followed = follow_amplitudes(seen, power, whole, frame_rate, orders, **clock, **how)
         there = followed.gain > max(LEAST_GAIN, 2 * LEAST_GAIN * frame_rate / (stop - start))
         parts.append(replace(followed, amplitudes=followed.amplitudes * there[:, None], gain=followed.gain * there))
     turn = np.concatenate([np.diff(part.turn, prepend=0.0) for part in parts]).cumsum()

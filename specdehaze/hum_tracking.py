@@ -76,18 +76,17 @@ def _amplitudes(
     bank, samples = HarmonicBank(rate, clock.mean), low.shape[-1]
     times = bank.times(samples)
     phase, inside = clock.phase(times), complete_frames(bank, len(times), samples, 2)
-    observed, beside = bank.analyze(low, phase, orders), bystander_power(bank, low, orders)
-    rows, every = (-1, len(times)), np.tile(orders, len(low))
-    followed = follow_switched(
-        observed.reshape(rows), beside.reshape(rows), inside, rate / bank.hop_length, every, smoother=smoother
+    seen, beside = (
+        part.reshape(-1, len(times)) for part in (bank.analyze(low, phase, orders), bystander_power(bank, low, orders))
     )
-    seen = observed.reshape(rows) * turning(-followed.turn, every)
-    stays = makes_louder(seen[:, inside], followed.amplitudes[:, inside], rate / bank.hop_length)
-    gain = np.where(stays, 0, followed.gain)
+    every, swing, frame_rate = np.tile(orders, len(low)), phase - 2 * np.pi * clock.mean * times, rate / bank.hop_length
+    followed = follow_switched(seen, beside, inside, frame_rate, every, swing=swing, smoother=smoother)
+    turned = (seen * turning(-followed.turn, every))[:, inside]
+    stays = makes_louder(turned, followed.amplitudes[:, inside], frame_rate)
     right = advance(clock, times, followed.turn)
     slip = followed.turn - (right.phase(times) - phase)
-    amplitudes = followed.amplitudes * turning(slip, every)
-    return right, amplitudes.reshape(observed.shape), gain.reshape(observed.shape[:2])
+    amplitudes, shape = followed.amplitudes * turning(slip, every), (len(low), len(orders))
+    return right, amplitudes.reshape(*shape, -1), np.where(stays, 0, followed.gain).reshape(shape)
 
 # %% ../nbs/04_hum_tracking.ipynb #fcf7bd2e
 def _follow(low: Tensor, rate: int, clock: Clock, harmonics: int, smoother: Smoother) -> HumTrack | None:

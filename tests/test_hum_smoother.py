@@ -135,12 +135,22 @@ def test_the_common_turn_is_that_of_the_rows_that_are_heard():
     strength = np.array([[1.0], [0.5], [0.2], [1.0]]) * np.ones(500)
     noise = np.array([[1e-3], [1e-3], [1e-3], [1e9]]) * np.ones(500)
     random = np.random.default_rng(0).standard_normal((4, 500)) * np.sqrt(noise / 2)
-    found = common_turn(strength * orders[:, None] * turn + random, strength, noise, orders, slice(500))
+    found = common_turn(strength * orders[:, None] * turn + random, strength, noise, orders, slice(500), np.zeros(500))
     alone = np.sqrt(1 / ((orders[:3] * strength[:3, 0]) ** 2 / noise[:3, 0]).sum() / 2)  # rad, of one cell
     assert np.sqrt(np.mean((found - turn) ** 2)) < alone / 2
 
 
 def test_a_clock_that_is_right_is_hardly_turned():
     random = np.random.default_rng(1).standard_normal((3, 400))
-    found = common_turn(random, np.full((3, 400), 30.0), np.full((3, 400), 2.0), np.array([1.0, 2.0, 3.0]), slice(400))
+    strength, noise, orders = np.full((3, 400), 30.0), np.full((3, 400), 2.0), np.array([1.0, 2.0, 3.0])
+    found = common_turn(random, strength, noise, orders, slice(400), np.zeros(400))
     assert np.ptp(found) < 2 / 30 / np.sqrt(14)  # two standard deviations of one cell
+
+
+def test_what_is_smooth_is_the_clock_after_it_is_turned():
+    "A clock that wavers around a steady fundamental is turned back by as much, however it wavers."
+    random = np.random.default_rng(2)
+    swing, noise, orders = 0.01 * random.standard_normal(400), np.full((3, 400), 1e-4), np.array([1.0, 2.0, 5.0])
+    across = -orders[:, None] * swing + np.sqrt(noise / 2) * random.standard_normal((3, 400))
+    found = common_turn(across, np.ones((3, 400)), noise, orders, slice(400), swing)
+    assert np.std(found + swing) < np.std(swing) / 20
