@@ -178,8 +178,7 @@ class _Rows:
 
     def __init__(self, observed, bystanders, inside, frame_rate, swing, smoother, known):
         self.observed, self.bystanders, self.inside, self.frame_rate = observed, bystanders, inside, frame_rate
-        self.swing = np.zeros(observed.shape[1]) if swing is None else swing
-        self.smoother, self.known, (rows, frames) = smoother, known, observed.shape
+        self.swing, self.smoother, self.known, (rows, frames) = swing, smoother, known, observed.shape
         self.noise = bystanders if known else self.heard(bystanders, bystanders)
         if smoother.wary and not known:
             self.noise = self.noise + comings_and_goings(np.abs(observed) ** 2, inside, frame_rate)
@@ -188,7 +187,7 @@ class _Rows:
         self.agility = np.full((rows, 2), smoother.start)
         self.depth = np.full((rows, 2), smoother.depths[0])
         self.cells = np.zeros((rows, -(-frames // CELL)), complex)
-        self.smooth, self.gain, self.turned = np.zeros_like(observed), np.zeros(rows), np.zeros(frames)
+        self.smooth, self.gain = np.zeros_like(observed), np.zeros(rows)
 
     def heard(self, residue: np.ndarray, bystanders: np.ndarray) -> np.ndarray:
         "Power of the voice."
@@ -259,12 +258,12 @@ class _Rows:
             strength, swing = np.abs(self.cells[clear]), gather(self.swing[None], np.ones((1, len(self.swing))))[0][0]
             turn = common_turn(seen[..., 1], strength, noise, orders[clear], whole, swing)
             turn -= turn[0]
-            of_frames = between(turn[None], len(self.turned))[0]
+            of_frames = between(turn[None], len(self.swing))[0]
             back = turning(-of_frames, orders[rows])
             self.observed[rows] *= back
             self.smooth[rows] *= back
             self.cells[rows] *= turning(-turn, orders[rows])
-            self.swing, self.turned = self.swing + of_frames, self.turned + of_frames
+            self.swing = self.swing + of_frames
 
 # %% ../nbs/04_hum_smoother.ipynb #3ed514d7
 @dataclass(frozen=True)
@@ -289,6 +288,7 @@ def follow_amplitudes(
     known: bool = False,  # the bystanders are the power of what is not hum, and the clock is right
 ) -> Followed:  # all rows
     "Robust smoother: each row's hum under a voice whose power is estimated on the way."
+    swing = np.zeros(observed.shape[1]) if swing is None else swing
     rows = _Rows(observed.copy(), bystanders, inside, frame_rate, swing, smoother, known)
     live = np.arange(len(observed))
     for turn in range(smoother.turns):
@@ -302,4 +302,4 @@ def follow_amplitudes(
     gain = np.zeros(len(observed))
     gain[live] = rows.gain[live]
     evidence = gain[gain > LEAST_GAIN].sum() * observed.shape[1] / frame_rate
-    return Followed(rows.smooth, gain, rows.turned, float(evidence))
+    return Followed(rows.smooth, gain, rows.swing - swing, float(evidence))
