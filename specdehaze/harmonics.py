@@ -53,8 +53,8 @@ class HarmonicBank:
         "Conjugate sines under a Hann window: a frame times these gives the amplitude of each order."
         length = 2 * round(periods * self.sample_rate / self.fundamental / 2)
         offsets = np.arange(length) - length // 2
-        turning = np.exp(-2j * np.pi * self.fundamental / self.sample_rate * offsets[:, None] * orders)
-        return turning * hann(length, sym=False)[:, None] * (4 / length)
+        sines = np.exp(-2j * np.pi * self.fundamental / self.sample_rate * offsets[:, None] * orders)
+        return sines * hann(length, sym=False)[:, None] * (4 / length)
 
     def parts(
         self,
@@ -64,15 +64,15 @@ class HarmonicBank:
         periods: int,  # window length
     ) -> np.ndarray:  # (2, channels, orders, frames), real and imaginary part
         "Each order under a Hann window around each frame, turning; even halves are real, odd ones imaginary."
-        sines = self.sines(orders, periods)
-        length, middle = len(sines), len(sines) // 2
+        shapes = self.sines(orders, periods)
+        length, middle = len(shapes), len(shapes) // 2
+        shapes[middle] /= 2  # it counts on both sides
+        cosines, sines = (torch.from_numpy(part[middle:]).to(waveform) for part in (shapes.real, shapes.imag))
         frames = pad(waveform, (middle, length)).unfold(-1, length, self.hop_length)
         frames = frames[:, : len(self.times(waveform.shape[-1]))]
         ahead, behind = frames[..., middle:], frames[..., 1 : middle + 1].flip(-1)
-        shapes = torch.from_numpy(sines[middle:]).to(waveform.device)
-        shapes[0] /= 2
-        even, odd = (ahead + behind) @ shapes.real.to(waveform), (ahead - behind) @ shapes.imag.to(waveform)
-        return torch.stack([even, odd]).double().cpu().numpy().swapaxes(2, 3)
+        even, odd = (ahead + behind) @ cosines, (ahead - behind) @ sines
+        return torch.stack([even, odd]).cpu().double().numpy().swapaxes(2, 3)
 
     def analyze(
         self,
