@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 from scipy.ndimage import uniform_filter1d
 
-from .harmonics import VOICE_FRAMES, hold_ends, turning
+from .harmonics import VOICE_FRAMES, hold_ends, phasors
 
 # %% ../nbs/04_hum_smoother.ipynb #9553e7b6
 def _bands(weight: np.ndarray, stiffness: np.ndarray, leash: np.ndarray) -> np.ndarray:
@@ -250,19 +250,19 @@ class _Rows:
         self.gain[rows] = explained / self.observed.shape[1] * self.frame_rate
 
     def turn_clock(self, rows: np.ndarray, orders: np.ndarray) -> None:
-        "Take out of some rows the turn that those which stand out have in common."
+        "Take out of some rows the turn that those which stand out have in common, if they are of three orders."
         clear = rows[self.gain[rows] > LEAST_GAIN]
         whole = slice(-(-self.inside.start // CELL), self.inside.stop // CELL)
-        if clear.size > 2 and whole.start < whole.stop:  # two harmonics turn alike by chance
+        if len(np.unique(orders[clear])) > 2 and whole.start < whole.stop:  # two turn alike by chance
             seen, noise, _ = self.gathered(clear)
             strength, swing = np.abs(self.cells[clear]), gather(self.swing[None], np.ones((1, len(self.swing))))[0][0]
             turn = common_turn(seen[..., 1], strength, noise, orders[clear], whole, swing)
             turn -= turn[0]
             of_frames = between(turn[None], len(self.swing))[0]
-            back = turning(-of_frames, orders[rows])
+            back = phasors(-of_frames, orders[rows])
             self.observed[rows] *= back
             self.smooth[rows] *= back
-            self.cells[rows] *= turning(-turn, orders[rows])
+            self.cells[rows] *= phasors(-turn, orders[rows])
             self.swing = self.swing + of_frames
 
 # %% ../nbs/04_hum_smoother.ipynb #3ed514d7

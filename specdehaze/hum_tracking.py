@@ -15,7 +15,7 @@ import torch
 from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 
-from .harmonics import HarmonicBank, bystander_power, complete_frames, turning
+from .harmonics import HarmonicBank, bystander_power, complete_frames, phasors
 from .hum import Hum
 from .hum_clock import Clock, advance, find_clock
 from .hum_smoother import LEAST_GAIN, THOROUGH, Smoother
@@ -81,11 +81,11 @@ def _amplitudes(
     )
     every, swing, frame_rate = np.tile(orders, len(low)), phase - 2 * np.pi * clock.mean * times, rate / bank.hop_length
     followed = follow_switched(seen, beside, inside, frame_rate, every, swing=swing, smoother=smoother)
-    turned = (seen * turning(-followed.turn, every))[:, inside]
+    turned = (seen * phasors(-followed.turn, every))[:, inside]
     stays = makes_louder(turned, followed.amplitudes[:, inside], frame_rate)
     right = advance(clock, times, followed.turn)
     slip = followed.turn - (right.phase(times) - phase)
-    amplitudes, shape = followed.amplitudes * turning(slip, every), (len(low), len(orders))
+    amplitudes, shape = followed.amplitudes * phasors(slip, every), (len(low), len(orders))
     return right, amplitudes.reshape(*shape, -1), np.where(stays, 0, followed.gain).reshape(shape)
 
 # %% ../nbs/04_hum_tracking.ipynb #fcf7bd2e

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from .audio import Stft
-from .evaluation import hum_line_level_db, pause_spectrum
+from .evaluation import checked, hum_line_level_db, pause_spectrum
 from .hum_evaluation import levels_beside_hum
 from .tables import write_whole
 
@@ -206,7 +206,7 @@ def plot_hum_lines(
     max_frequency: float = 500.0,  # Hz
 ) -> Figure:  # one panel
     "Spectra in the pauses before and after cleaning, with the harmonics marked and the level of all lines together."
-    both = torch.cat([torch.atleast_2d(before), torch.atleast_2d(after)])
+    both = torch.cat(checked(before, after))
     with styled_figure(size=(7.0, 2.6)) as (figure, ax):
         for waveform, name, colour, marker in ((before, "before", "0.55", "o"), (after, "after", "#0072B2", "")):
             frequencies, power = pause_spectrum(waveform, sample_rate, window_seconds=20 / fundamental, like=both)

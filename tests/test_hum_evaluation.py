@@ -64,6 +64,19 @@ def test_a_row_about_a_perfect_cure_and_about_a_half_one():
     assert half["hum_worst_before"] - half["hum_worst_after"] == pytest.approx(6, abs=0.3)
 
 
+def test_where_a_voice_cancels_a_line_there_is_no_pause():
+    line = tones((2,), 0.02)
+    voice = noise() - 1.5 * line * (torch.arange(line.shape[-1]) < 0.3 * line.shape[-1])
+    perfect = hum_changes(voice + line, voice, RATE, Hum(True, 50.0, (2,), (), 0.0))
+    assert perfect["hum_excess_before"] > 15 and perfect["hum_excess_after"] < 1
+
+
+def test_chance_is_what_stands_between_the_lines():
+    humming = noise() + tones((1, 2, 3, 4, 5), 0.02)
+    assert abs(hum_changes(humming, noise(), RATE, TOLD)["hum_chance"]) < 3
+    assert hum_changes(humming, noise() + tones((2.5,), 0.02), RATE, TOLD)["hum_chance"] > 15
+
+
 def test_damage_is_told_with_its_place():
     humming = noise() + tones((1, 2, 3, 4, 5), 0.02)
     wide = Hum(True, 1000.0, (1,), (), 0.0)

@@ -147,6 +147,14 @@ def test_a_clock_that_is_right_is_hardly_turned():
     assert np.ptp(found) < 2 / 30 / np.sqrt(14)  # two standard deviations of one cell
 
 
+@pytest.mark.parametrize(("orders", "turned"), [([1.0, 2.0, 1.0, 2.0], False), ([1.0, 2.0, 3.0, 4.0], True)])
+def test_two_harmonics_do_not_turn_the_clock_in_however_many_channels(orders, turned):
+    orders, turn = np.array(orders), 0.05 * np.sin(np.arange(600) / 100)
+    observed = np.exp(1j * orders[:, None] * turn)
+    followed = follow_amplitudes(observed, np.full((4, 600), 1e-3), slice(0, 600), 100.0, orders)
+    assert followed.turn.any() == turned
+
+
 def test_what_is_smooth_is_the_clock_after_it_is_turned():
     "A clock that wavers around a steady fundamental is turned back by as much, however it wavers."
     random = np.random.default_rng(2)

@@ -66,7 +66,8 @@ def scores(name: str, table: str, group: str) -> list[str]:
         return []
     columns = [key for key in DIGITS if key in rows[0]]
     groups = list(dict.fromkeys(row[group] for row in rows)) if group else [None]
-    lines = [f"Means over the test clips at 0, 5, 10 and 15 dB (`specdehaze report {table} --profile full`).", ""]
+    clips = len({row["clip"] for row in rows})
+    lines = [f"Means over {clips} test clips at 0, 5, 10 and 15 dB (`specdehaze report {table} --profile full`).", ""]
     lines += ["| method | " + " | ".join(f"{g or ''} {c}".strip() for g in groups for c in columns) + " |"]
     lines += ["|" + "---|" * (1 + len(groups) * len(columns))]
     for method in dict.fromkeys(row["method"] for row in rows):
