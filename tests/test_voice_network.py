@@ -12,7 +12,7 @@ from specdehaze.voice_network import GatedMemory, VoiceNetwork, VoicePreset, Voi
 
 SHAPES = {
     "small": VoicePreset(units=16, layers=2),
-    "sides": VoicePreset(units=16, layers=1, sides=1),
+    "plain": VoicePreset(units=16, layers=1, veil_shown=False, veil_corrected=False, gated=False, detail=0.0),
     "no filter": VoicePreset(units=16, layers=1, taps=0),
     "gain": VoicePreset(units=16, layers=1, taps=1),
 }
