@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['VoicePreset', 'voice_rows', 'GatedMemory', 'recent_minimum', 'running_level', 'deep_filter', 'fine_gain',
-           'VoiceOutput', 'VoiceState', 'VoiceFrames', 'voice_features', 'gated_gain', 'VoiceNetwork', 'VoiceStream']
+           'VoiceOutput', 'VoiceState', 'VoiceFrames', 'voice_features', 'gated_gain', 'VoiceNetwork', 'hear_any',
+           'VoiceStream']
 
 # %% ../nbs/22_voice_network.ipynb #9ceacff3
 import math
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, pad, silu
 
-from .audio import Stft
+from .audio import Stft, matching_stft
 from .haze import decision_directed_snr, log_spectral_rule, minimum_bias, posterior_ratio, sliding_minimum
 
 # %% ../nbs/22_voice_network.ipynb #b0d9597f
@@ -323,6 +324,18 @@ class VoiceNetwork(nn.Module):
         clean = self.stft.inverse(said.spectrum.permute(1, 2, 0), noisy.shape[-1])
         return VoiceOutput(*(head.permute(1, 2, 0) for head in heads), clean)
 
+# %% ../nbs/22_voice_network.ipynb #b78f02a7
+def hear_any(
+    network: VoiceNetwork,  # in evaluation mode
+    spectrum: Tensor,  # (frames, batch, any number of bins), complex, of windows that last as long as the network's
+    state: VoiceState | None = None,  # of the frames before; None: nothing was heard before
+) -> tuple[Tensor, VoiceState]:  # (frames, batch, as many bins), complex, the voice; the state after the last frame
+    "Hear frames of a recording at another rate."
+    bins, there = len(network.merge), spectrum.shape[-1]
+    said, state = network.step(pad(spectrum[..., :bins], (0, max(bins - there, 0))), state)
+    above = spectrum[..., bins:] * said.mask[..., -bins // 4 :].mean(-1, keepdim=True)
+    return torch.cat([said.spectrum, above], -1)[..., :there], state
+
 # %% ../nbs/22_voice_network.ipynb #45c1aa02
 class VoiceStream:
     "Cleans a recording as it comes in, in blocks of any length; what comes out is one hop late."
@@ -330,9 +343,12 @@ class VoiceStream:
     def __init__(
         self,
         network: VoiceNetwork,  # in evaluation mode
+        sample_rate: int = 16000,  # Hz, of what it hears
+        *,
         channels: int = 1,  # each is cleaned by itself
     ):
-        self.network, self.stft, self.state = network, network.stft, None
+        self.network, self.sample_rate, self.state = network, sample_rate, None
+        self.stft = matching_stft(network.stft, network.preset.sample_rate, sample_rate)
         like = next(network.parameters())
         self.waiting = like.new_zeros(channels, self.stft.n_fft - self.stft.hop_length)
         self.tail, self.window = torch.zeros_like(self.waiting), self.stft.window(like)
@@ -340,7 +356,7 @@ class VoiceStream:
     @property
     def latency(self) -> float:  # s
         "From a sound's arrival to its clean copy, with blocks of one hop."
-        return self.stft.n_fft / self.network.preset.sample_rate
+        return self.stft.n_fft / self.sample_rate
 
     @torch.no_grad()
     def __call__(
@@ -354,8 +370,8 @@ class VoiceStream:
             return block[:, :0]
         frames = self.waiting.unfold(-1, n_fft, hop).transpose(0, 1)
         self.waiting = self.waiting[:, len(frames) * hop :]
-        said, self.state = self.network.step(torch.fft.rfft(frames * self.window), self.state)
-        return self._add(torch.fft.irfft(said.spectrum, n_fft) * self.window)
+        voice, self.state = hear_any(self.network, torch.fft.rfft(frames * self.window), self.state)
+        return self._add(torch.fft.irfft(voice, n_fft) * self.window)
 
     def _add(self, frames: Tensor) -> Tensor:
         "Overlap frames (frames, channels, n_fft) with what is left of the frames before."

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from specdehaze.audio import Stft, resample
+from specdehaze.audio import Stft, matching_stft, resample
 from specdehaze.checkpoints import build
 from specdehaze.hybrid_unet import HybridPreset
-from specdehaze.inference import clean_by_network, clean_by_voice, matching_stft, regrid
+from specdehaze.inference import clean_by_network, clean_by_voice, regrid
 from specdehaze.spectrogram_unet import UNetPreset
 from specdehaze.voice_network import VoiceNetwork, VoicePreset
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from specdehaze.augmentation import Pairs
 from specdehaze.haze import minimum_statistics
+from specdehaze.inference import clean_by_voice
 from specdehaze.networks import count_parameters
 from specdehaze.voice_network import GatedMemory, VoiceNetwork, VoicePreset, VoiceStream, recent_minimum, voice_rows
 
@@ -42,6 +43,16 @@ def test_a_stream_says_what_the_network_says_of_the_whole(shape, cuts):
     streamed = torch.cat([*parts, stream.finish()], -1)[:, 256 : 256 + 4000]
     with torch.no_grad():
         assert torch.allclose(streamed, network(noisy).clean, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
+def test_a_stream_of_any_rate_says_what_is_said_of_the_whole(rate):
+    network, noisy = made("small"), sound(rate // 4)
+    stream = VoiceStream(network, rate)
+    parts = [stream(block) for block in noisy.split([1, 700, rate // 4 - 701], -1)]
+    streamed = torch.cat([*parts, stream.finish()], -1)[:, stream.stft.hop_length :][:, : noisy.shape[-1]]
+    assert torch.allclose(streamed, clean_by_voice(noisy, rate, network), atol=1e-5)
+    assert stream.latency == pytest.approx(0.032, rel=2e-3)
 
 
 def test_a_stream_is_no_later_than_40_ms():
