@@ -40,7 +40,7 @@ class VoicePreset:
     veil_shown: bool = True  # whether the network is shown how far it is clear of the classical veil
     veil_corrected: bool = True  # whether its veil is the classical one, corrected; False: the running level, corrected
     gated: bool = True  # whether a gate chooses between mask and veil; False: the mask alone
-    detail: float = 0.3  # weight of the classical gain through the veil, bin by bin, 0 to 1; in use, not in training
+    detail: float = 0.25  # power of the classical gain through the veil, bin by bin, 0 to 1; in use, not in training
 
 # %% ../nbs/22_voice_network.ipynb #0cec8acb
 def voice_rows(
@@ -251,7 +251,7 @@ class VoiceNetwork(nn.Module):
         "Raises ValueError for a preset that no network can have."
         super().__init__()
         if not 0 <= preset.detail <= 1:
-            raise ValueError(f"detail is a weight from 0 to 1, not {preset.detail}")
+            raise ValueError(f"detail is a power from 0 to 1, not {preset.detail}")
         self.preset, self.stft = preset, Stft(preset.n_fft, preset.hop_length, exponent=0.5)
         rows, units = voice_rows(preset), preset.units
         self.register_buffer("merge", (rows / rows.sum(1, keepdim=True)).T.contiguous(), persistent=False)
@@ -300,12 +300,11 @@ class VoiceNetwork(nn.Module):
 
     def _refine(self, mask: Tensor, spectrum: Tensor, log_veil: Tensor, before: Tensor | None) -> tuple[Tensor, Any]:
         "Let bins of a row differ; not while it learns."
-        weight = 0.0 if self.training else self.preset.detail
-        if not weight:
+        if self.training or not self.preset.detail:
             return mask, before
         power = spectrum.real.square() + spectrum.imag.square()
         fine, clear = fine_gain(power, log_veil.exp() @ self.spread, before)
-        return mask.clamp_min(1e-4) ** (1 - weight) * fine**weight, clear
+        return mask * fine**self.preset.detail, clear
 
     def _mend(self, gained: Tensor, frames: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         if self.filter is None:
