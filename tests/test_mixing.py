@@ -1,10 +1,11 @@
 "Batches depend on their number alone, and hold what they should."
 
+import numpy as np
 import pytest
 import torch
 
 from specdehaze.bank import RATE, Sound, computed_streams, write_bank
-from specdehaze.mixing import Mixes, MixingSettings
+from specdehaze.mixing import Mixes, MixingSettings, draw_pulse, draw_tones
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +53,16 @@ def test_a_bank_without_voices_is_refused(tmp_path):
         write_bank(tmp_path, name, [])
     with pytest.raises(ValueError, match="nobody speaks"):
         Mixes(tmp_path)
+
+
+def test_a_beat_goes_up_and_down_within_its_limits():
+    for seed in range(20):
+        gain = draw_pulse(np.random.default_rng(seed), 32000)
+        assert 10 ** (2 / 20) <= max(gain.max(), 1 / gain.min()) <= 10 ** (15 / 20) * 1.001
+
+
+def test_tones_stay_in_their_band():
+    for seed in range(20):
+        sound = draw_tones(np.random.default_rng(seed), 16000)
+        power = np.abs(np.fft.rfft(sound * np.hanning(16000))) ** 2
+        assert np.isfinite(sound).all() and power[:50].sum() + power[7800:].sum() < 1e-3 * power.sum()
