@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from specdehaze.bank import RATE, Sound, computed_streams, write_bank
-from specdehaze.mixing import Mixes, MixingSettings, draw_pulse, draw_tones
+from specdehaze.mixing import Mixes, MixingSettings, draw_bursts, draw_pulse, draw_tones
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,9 @@ def test_tones_stay_in_their_band():
         sound = draw_tones(np.random.default_rng(seed), 16000)
         power = np.abs(np.fft.rfft(sound * np.hanning(16000))) ** 2
         assert np.isfinite(sound).all() and power[:50].sum() + power[7800:].sum() < 1e-3 * power.sum()
+
+
+def test_bursts_are_gains_whose_silence_is_60_db_down():
+    for seed in range(50):
+        gain = draw_bursts(np.random.default_rng(seed), 16000)
+        assert np.isfinite(gain).all() and gain.min() >= 0.99e-3 and gain.max() <= 1.002
