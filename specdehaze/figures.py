@@ -35,6 +35,7 @@ from specdehaze.study_figures import (
     plot_loss_study,
     plot_phase_study,
     plot_veil_study,
+    plot_voice_study,
 )
 from .tables import read_table
 
@@ -248,6 +249,7 @@ FIGURES = {
     "loss_study": Drawing("loss_study", plot_loss_study),
     "phase_study": Drawing("phase_study", plot_phase_study),
     "veil_study": Drawing("veil_study", plot_veil_study),
+    "voice_study": Drawing("voice_study", plot_voice_study),
     "voice_table": Drawing("voice_table", plot_voice_table),
 }
 

@@ -185,10 +185,8 @@ class Mixes:
         if kind == "tones":
             return _at_rms(beat * draw_tones(random, samples))
         named = there[kind][random.integers(len(there[kind]))]
-        speed = 1.0
-        if self.settings.speeds:
-            widest = 0.03 if kind == "hum" else math.log(1.8)
-            speed = math.exp(random.uniform(-widest, widest))
+        widest = (0.03 if kind == "hum" else math.log(1.8)) * self.settings.speeds
+        speed = math.exp(random.uniform(-widest, widest))
         piece = _audible(self.noises, named[random.integers(len(named))], int(samples * speed) + 2, random)
         piece = np.interp(np.arange(samples) * speed, np.arange(len(piece)), piece).astype(np.float32)
         return _at_rms(beat * piece)
@@ -197,15 +195,17 @@ class Mixes:
         self,
         number: int,  # from 0
     ) -> Pairs:  # (batch, samples) each; their sum has RMS 0.1
-        "Draw a batch."
-        settings, random = self.settings, np.random.default_rng([self.settings.seed, number])
+        "Draw a batch. What is switched off changes nothing else: each kind of change has dice of its own."
+        settings = self.settings
+        random, lines, rooms, levels = np.random.default_rng([settings.seed, number]).spawn(4)
         spans, noise = _draw_spans(settings, random), []
         clean = [self.speech(random, int(settings.samples * span / _length(settings))) for span in spans]
         for _ in spans:
             noise.append(self.noise(random))
             for _ in range(random.choice(4, p=(0.4, 0.4, 0.15, 0.05))):
                 noise[-1] = noise[-1] + self.noise(random) * 10 ** (random.uniform(-15, 3) / 20)
-        return _set_levels(_colour(clean, noise, spans, settings, random), settings, random)
+        gains = _draw_gains(settings, lines)
+        return _set_levels(_colour(clean, noise, spans, gains, settings, rooms), settings, levels)
 
 # %% ../nbs/19_mixing.ipynb #4b46251b
 def _audible(bank: Bank, stream: tuple, samples: int, random: np.random.Generator) -> np.ndarray:
@@ -253,6 +253,7 @@ def _colour(
     clean: list[np.ndarray],
     noise: list[np.ndarray],
     spans: list[int],
+    gains: np.ndarray,
     settings: MixingSettings,
     random: np.random.Generator,
 ) -> Pairs:
@@ -263,7 +264,7 @@ def _colour(
     for row, (voice, span) in enumerate(zip(clean, spans)):
         spectrum = torch.fft.rfft(torch.from_numpy(voice), span)[: length // 2 + 1]
         spectra[0, row, : len(spectrum)] = spectrum * (length / span)
-    spectra *= torch.from_numpy(_draw_gains(settings, random))
+    spectra *= torch.from_numpy(gains)
     rows = np.nonzero(random.random(len(clean)) < settings.rooms)[0]
     if len(rows):
         rooms = torch.from_numpy(np.stack([draw_room(random) for _ in rows]))

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['WEIGHTS', 'VoiceSettings', 'compress', 'veil_distance', 'third_octaves', 'envelope_distance', 'voice_loss', 'rate_at',
-           'VoiceTraining', 'judge', 'train_voice']
+           'VoiceTraining', 'judged_mixes', 'judge_clips', 'judge', 'train_voice']
 
 # %% ../nbs/35_voice_training.ipynb #ca3d5ac3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ from .voice_network import VoiceFrames, VoiceNetwork, VoicePreset
 class VoiceSettings:
     "What decides how the weights come out, but for how long it learns. Raises TrainingError for what makes no sense."
 
-    preset: str = "voice"  # of the network
+    preset: str | VoicePreset = "voice"  # of the network, by name or itself
     learning_rate: float = 1.5e-3  # of AdamW, after the warm-up and until the fall
     warmup_steps: int = 200  # until it is reached
     weight_decay: float = 0.01  # of AdamW
@@ -217,21 +218,42 @@ class VoiceTraining:
         network.load_state_dict(self.mean)
         return network.to(next(self.network.parameters()).device).eval()
 
-# %% ../nbs/35_voice_training.ipynb #d6dd7c80
+# %% ../nbs/35_voice_training.ipynb #4c7e51a0
+def judged_mixes(
+    folder: str | Path,  # of a bank of the validation split
+    *,
+    clips: int = 24,  # how many
+) -> Pairs:  # (clips, samples) each, 5 s long
+    "The mixes that trainings are judged by: 0 to 15 dB, in no room and through no line. FileNotFoundError for no bank."
+    plain = {"rooms": 0.0, "colours": 0.0, "speeds": False}
+    return Mixes(folder, MixingSettings(batch_size=clips, seconds=5.0, snr_db=(0.0, 15.0), seed=1, **plain)).batch(0)
+
+# %% ../nbs/35_voice_training.ipynb #4c7e51a1
 @torch.no_grad()
-def judge(
+def judge_clips(
     network: VoiceNetwork,  # in evaluation mode
     pairs: Pairs,  # (clips, samples) each, of the validation split
-) -> dict[str, float]:  # means: SI-SDR in dB, PESQ, STOI; SI-SDR of the clean clips when they are cleaned
+) -> list[dict[str, float]]:  # SI-SDR in dB, PESQ, STOI; SI-SDR of the clean clip when it is cleaned
     "Clean every clip, with its noise and without. Clips in which nobody speaks are left out."
     rate, device, scores = network.preset.sample_rate, next(network.parameters()).device, []
     for clean, noisy in zip(pairs.clean, pairs.noisy):
         if clean.square().mean() > 1e-6:
             estimate, same = network(torch.stack([noisy, clean]).to(device)).clean.cpu()
-            judged = [float(measure(estimate, clean, rate)) for measure in (pesq_wb, stoi)]
-            scores.append([float(si_sdr(estimate, clean)), *judged, float(si_sdr(same, clean))])
-    means = torch.tensor(scores).nanmean(0).tolist()
-    return dict(zip(("si_sdr", "pesq_wb", "stoi", "clean_si_sdr"), means))
+            score = {"si_sdr": si_sdr(estimate, clean), "pesq_wb": pesq_wb(estimate, clean, rate)}
+            score |= {"stoi": stoi(estimate, clean, rate), "clean_si_sdr": si_sdr(same, clean)}
+            scores.append(score)
+    return scores
+
+# %% ../nbs/35_voice_training.ipynb #d6dd7c80
+def judge(
+    network: VoiceNetwork,  # in evaluation mode
+    pairs: Pairs,  # (clips, samples) each, of the validation split
+) -> dict[str, float]:  # means over clips of what `judge_clips` says
+    "How good a network is, in four numbers. Raises ValueError if nobody speaks in any clip."
+    scores = judge_clips(network, pairs)
+    if not scores:
+        raise ValueError("nobody speaks in these mixes: judge by more of them")
+    return {name: fmean(score[name] for score in scores) for name in scores[0]}
 
 # %% ../nbs/35_voice_training.ipynb #f65a17f5
 def train_voice(
@@ -250,9 +272,7 @@ def train_voice(
     "Train, or go on. Raises TrainingError as `VoiceTraining` does, FileNotFoundError if there is no bank."
     run_dir = Path(run_dir)
     mixes = Mixes(bank, settings.mixing)
-    plain = {"rooms": 0.0, "colours": 0.0, "speeds": False}
-    fixed = MixingSettings(batch_size=clips, seconds=5.0, snr_db=(0.0, 15.0), seed=1, **plain)
-    judged = Mixes(validation, fixed).batch(0)
+    judged = judged_mixes(validation, clips=clips)
     with hold_folder(run_dir):
         training = VoiceTraining(settings, run_dir / "voice.ckpt", device=device)
         for row in _rounds(training, mixes, judged, stop=steps, fall=fall, every=judge_every):

@@ -72,3 +72,13 @@ def test_bursts_are_gains_whose_silence_is_60_db_down():
     for seed in range(50):
         gain = draw_bursts(np.random.default_rng(seed), 16000)
         assert np.isfinite(gain).all() and gain.min() >= 0.99e-3 and gain.max() <= 1.002
+
+
+@pytest.mark.parametrize("left_out", [{"rooms": 0.0}, {"colours": 0.0}, {"speeds": False}])
+def test_what_is_switched_off_changes_nothing_else(folder, left_out):
+    common = {"batch_size": 16, "seconds": 0.5}
+    one, other = (Mixes(folder, MixingSettings(**common | more)).batch(2) for more in ({}, left_out))
+    ratios = [clean.square().mean(1) / (noise.square().mean(1) + 1e-9) for clean, noise in (one, other)]
+    assert torch.allclose(*ratios, rtol=0.05) and not torch.allclose(one.clean, other.clean, atol=1e-3)
+    if "rooms" in left_out:
+        assert torch.cosine_similarity(one.noise, other.noise).sort().values[2] > 0.999  # some have no noise

@@ -7,8 +7,17 @@ from source_tree import ROOT
 
 from specdehaze.evaluation import mean_interval
 from specdehaze.figures import draw_figure
-from specdehaze.study_figures import LOSS_SCORES, PHASE_SCORES, VEIL_LOOKS, VEIL_SCORES, clip_means, plot_detail_study
-from specdehaze.tables import read_table
+from specdehaze.study_figures import (
+    LOSS_SCORES,
+    PHASE_SCORES,
+    VEIL_LOOKS,
+    VEIL_SCORES,
+    VOICE_SCORES,
+    clip_means,
+    gains_over,
+    plot_detail_study,
+)
+from specdehaze.tables import read_settings, read_table
 
 FOLDER = ROOT / "figures"
 MARKED = [method for method, look in VEIL_LOOKS.items() if "marker" in look]
@@ -59,6 +68,30 @@ def test_dots_and_intervals_of_the_augmentation_study_are_its_rows():
         assert dots(ax) == {row["augmentation"]: row[which] for row in rows}
         intervals = [tuple(line.get_xdata()) for line in ax.lines if line.get_label() == "_interval"]
         assert intervals == [(row[f"{which}_low"], row[f"{which}_high"]) for row in rows]
+
+
+def test_dots_of_the_voice_study_are_differences_to_all_of_it():
+    rows, axes = table("voice_study"), draw_figure("voice_study", FOLDER).axes
+    for ax, score in zip(axes, VOICE_SCORES, strict=True):
+        drawn = dots(ax)
+        assert ["all of it", *drawn] == [*dict.fromkeys(row["variant"] for row in rows)]
+        for variant, gain in drawn.items():
+            expected = mean(rows, score, variant=variant) - mean(rows, score, variant="all of it")
+            assert gain == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_voice_study_is_of_a_full_run_and_every_variant_met_every_clip():
+    rows, sizes, settings = table("voice_study"), table("voice_study_runs"), read_settings(FOLDER / "voice_study.csv")
+    assert settings["profile"] == "full" and settings["steps"] >= 700
+    clips = {variant: [row["clip"] for row in rows if row["variant"] == variant] for variant in settings["variants"]}
+    assert len({tuple(of) for of in clips.values()}) == 1 and [row["variant"] for row in sizes] == [*clips]
+    assert sum(map(len, clips.values())) == len(rows)
+
+
+def test_gains_are_those_of_the_same_clip_in_any_order():
+    rows = [{"cup": cup, "clip": clip, "score": score}
+            for cup, clip, score in (("a", 0, 1), ("a", 1, 50), ("b", 1, 52), ("b", 0, 3))]
+    assert gains_over(rows, "cup", "a", "score") == {"b": [2, 2]}
 
 
 def test_means_of_clips_know_no_order():

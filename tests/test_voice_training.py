@@ -1,5 +1,7 @@
 "A training that was stopped goes on as if it had not been, and says what is wrong."
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,12 +9,20 @@ from specdehaze.audio import read_audio
 from specdehaze.augmentation import Pairs
 from specdehaze.bank import RATE, Sound, computed_streams, write_bank
 from specdehaze.batches import TrainingError
-from specdehaze.checkpoints import PRESETS, load_network
+from specdehaze.checkpoints import PRESETS, build, load_network
 from specdehaze.mixing import MixingSettings
 from specdehaze.recordings import resource_folder
 from specdehaze.tables import read_table
 from specdehaze.voice_network import VoicePreset
-from specdehaze.voice_training import VoiceSettings, VoiceTraining, compress, rate_at, train_voice, voice_loss
+from specdehaze.voice_training import (
+    VoiceSettings,
+    VoiceTraining,
+    compress,
+    judge,
+    rate_at,
+    train_voice,
+    voice_loss,
+)
 
 TINY = VoiceSettings(preset="tiny", mixing=MixingSettings(batch_size=2, seconds=0.5))
 
@@ -51,6 +61,23 @@ def test_another_training_is_refused(tmp_path):
     VoiceTraining(TINY, tmp_path / "a.ckpt").save()
     with pytest.raises(TrainingError, match="choose another folder"):
         VoiceTraining(VoiceSettings(preset="tiny", learning_rate=1e-4), tmp_path / "a.ckpt")
+
+
+def test_a_preset_needs_no_name(bank, tmp_path):
+    plain = VoicePreset(units=8, layers=1, gated=False, detail=0.0)
+    settings = VoiceSettings(preset=plain, mixing=TINY.mixing)
+    for steps in (1, 2):
+        path = train_voice(bank, bank, tmp_path, settings, steps=steps, clips=2)
+    steps = [row["step"] for row in read_table(tmp_path / "metrics.csv")]
+    assert load_network(path).preset == plain and steps == [1, 2]
+    with pytest.raises(TrainingError, match="choose another folder"):
+        VoiceTraining(replace(settings, preset=replace(plain, gated=True)), path)
+
+
+def test_a_mean_of_no_clips_is_refused():
+    silence = torch.zeros(1, RATE)
+    with pytest.raises(ValueError, match="nobody speaks"):
+        judge(build("tiny").eval(), Pairs(silence, silence))
 
 
 def test_a_damaged_checkpoint_says_so(tmp_path):
