@@ -37,6 +37,7 @@ class MixingSettings:
     colours: float = 0.8  # share of voices and noises whose spectrum is bent
     speeds: bool = True  # whether voices and noises are played faster and slower
     pulses: float = 0.3  # share of noises that beat as machines do, or come and go
+    without: tuple[str, ...] = ()  # kinds of noise that are never drawn
     seed: int = 0  # of everything
 
     @property
@@ -157,7 +158,7 @@ class Mixes:
         "Noises of each kind, and how often the kind is drawn."
         there = {kind: list(self.noises.by_name(kind).values()) for kind in KINDS}
         there = {kind: streams for kind, streams in there.items() if streams or kind in ("babble", "tones")}
-        weights = np.array([KINDS[kind] for kind in there])
+        weights = np.array([KINDS[kind] * (kind not in self.settings.without) for kind in there])
         return there, weights / weights.sum()
 
     def speech(

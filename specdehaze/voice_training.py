@@ -225,7 +225,7 @@ def judged_mixes(
     clips: int = 24,  # how many
 ) -> Pairs:  # (clips, samples) each, 5 s long
     "The mixes that trainings are judged by: 0 to 15 dB, in no room and through no line. FileNotFoundError for no bank."
-    plain = {"rooms": 0.0, "colours": 0.0, "speeds": False}
+    plain = {"rooms": 0.0, "colours": 0.0, "speeds": False, "pulses": 0.0, "without": ("tones",)}
     return Mixes(folder, MixingSettings(batch_size=clips, seconds=5.0, snr_db=(0.0, 15.0), seed=1, **plain)).batch(0)
 
 # %% ../nbs/35_voice_training.ipynb #4c7e51a1
