@@ -50,7 +50,7 @@ class VoiceSettings:
             raise TrainingError(f"average must be from 0 to below 1, not {self.average}")
 
 # %% ../nbs/35_voice_training.ipynb #479652db
-WEIGHTS = {"magnitude": 100.0, "complex": 10.0, "si_sdr": 0.05, "envelope": 12.0, "veil": 0.3}  # of the terms
+WEIGHTS = {"magnitude": 100.0, "complex": 10.0, "si_sdr": 0.05, "envelope": 20.0, "veil": 0.3}  # of the terms
 
 # %% ../nbs/35_voice_training.ipynb #b9190595
 def compress(
