@@ -196,7 +196,7 @@ class Mixes:
         self,
         number: int,  # from 0
     ) -> Pairs:  # (batch, samples) each; their sum has RMS 0.1
-        "Draw a batch. What is switched off changes nothing else: each kind of change has dice of its own."
+        "Draw a batch. Lines, rooms and levels have dice of their own: to switch one off changes nothing else."
         settings = self.settings
         random, lines, rooms, levels = np.random.default_rng([settings.seed, number]).spawn(4)
         spans, noise = _draw_spans(settings, random), []
