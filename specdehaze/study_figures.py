@@ -108,7 +108,10 @@ def plot_voice_study(
     for score, title in VOICE_SCORES.items():
         gains = gains_over(rows, "variant", "all of it", score)
         panels[f"{title} against all of it"] = {variant: mean_interval(values) for variant, values in gains.items()}
-    return plot_intervals(panels, zero=0.0)
+    figure = plot_intervals(panels, zero=0.0)
+    for ax in figure.axes:
+        ax.locator_params(axis="x", nbins=4)
+    return figure
 
 # %% ../nbs/41_study_figures.ipynb #26cfea9d
 def plot_detail_study(
