@@ -40,7 +40,7 @@ class VoicePreset:
     veil_shown: bool = True  # whether the network is shown how far it is clear of the classical veil
     veil_corrected: bool = True  # whether its veil is the classical one, corrected; False: the running level, corrected
     gated: bool = True  # whether a gate chooses between mask and veil; False: the mask alone
-    detail: float = 0.25  # power of the classical gain through the veil, bin by bin, 0 to 1; in use, not in training
+    detail: float = 0.1  # power of the classical gain through the veil, bin by bin, 0 to 1; in use, not in training
 
 # %% ../nbs/22_voice_network.ipynb #0cec8acb
 def voice_rows(
