@@ -70,6 +70,15 @@ def gains_over(
     before = means.pop(reference)
     return {value: [after[clip] - old for clip, old in before.items()] for value, after in means.items()}
 
+# %% ../nbs/41_study_figures.ipynb #ba41b826
+def _plot_gains(rows: Sequence[dict], across: str, reference: str, scores: dict[str, str]) -> Figure:
+    "A panel for each score, with the mean gain over the reference and its interval."
+    panels = {}
+    for score, title in scores.items():
+        gains = gains_over(rows, across, reference, score)
+        panels[f"{title} against {reference}"] = {value: mean_interval(mine) for value, mine in gains.items()}
+    return plot_intervals(panels, zero=0.0)
+
 # %% ../nbs/41_study_figures.ipynb #c7c9120a
 LOSS_SCORES = {"si_sdr_rise": "SI-SDR (dB)", "pesq_wb": "PESQ", "stoi": "STOI"}
 
@@ -78,11 +87,7 @@ def plot_loss_study(
     rows: Sequence[dict],  # each has "loss", "seed", "clip" and the LOSS_SCORES
 ) -> Figure:  # a panel for each score
     "What each loss has over the plain one, on the same clips and from the same seeds."
-    panels = {}
-    for score, title in LOSS_SCORES.items():
-        gains = gains_over(rows, "loss", "plain", score)
-        panels[f"{title} against plain"] = {loss: mean_interval(values) for loss, values in gains.items()}
-    return plot_intervals(panels, zero=0.0)
+    return _plot_gains(rows, "loss", "plain", LOSS_SCORES)
 
 # %% ../nbs/41_study_figures.ipynb #89604ae2
 def plot_augmentation_study(
@@ -104,11 +109,7 @@ def plot_voice_study(
     rows: Sequence[dict],  # each has "variant", "clip" and the VOICE_SCORES
 ) -> Figure:  # a panel for each score
     "What each variant of the voice network gains or loses against all of it, on the same clips."
-    panels = {}
-    for score, title in VOICE_SCORES.items():
-        gains = gains_over(rows, "variant", "all of it", score)
-        panels[f"{title} against all of it"] = {variant: mean_interval(values) for variant, values in gains.items()}
-    figure = plot_intervals(panels, zero=0.0)
+    figure = _plot_gains(rows, "variant", "all of it", VOICE_SCORES)
     for ax in figure.axes:
         ax.locator_params(axis="x", nbins=4)
     return figure

@@ -13,7 +13,7 @@ from specdehaze.networks import count_parameters
 from specdehaze.tables import write_whole
 
 WEAK = (
-    "It learnt from few voices, and music was among its noises: it is for speech, not for songs. Each channel is "
+    "It learnt from speech, and music was among its noises: it is for speech, not for songs. Each channel is "
     "cleaned by itself. Above 8 kHz it turns the recording up and down as a whole."
 )
 
