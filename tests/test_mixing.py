@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from specdehaze.bank import RATE, Sound, computed_streams, write_bank
-from specdehaze.mixing import Mixes, MixingSettings, draw_bursts, draw_pulse, draw_tones
+from specdehaze.mixing import Mixes, MixingSettings, draw_bursts, draw_grains, draw_pulse, draw_tones
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,14 @@ def test_a_beat_goes_up_and_down_within_its_limits():
     for seed in range(20):
         gain = draw_pulse(np.random.default_rng(seed), 32000)
         assert 10 ** (2 / 20) <= max(gain.max(), 1 / gain.min()) <= 10 ** (15 / 20) * 1.001
+
+
+def test_grains_are_rare_and_loud_or_many_and_even():
+    for seed in range(40):
+        sound = draw_grains(np.random.default_rng(seed), 16000)
+        assert sound.shape == (16000,) and sound.dtype == np.float32 and np.isfinite(sound).all() and sound.std() > 0
+    crests = [np.abs(s).max() / s.std() for s in (draw_grains(np.random.default_rng(n), 16000) for n in range(40))]
+    assert min(crests) < 6 and max(crests) > 20
 
 
 def test_tones_stay_in_their_band():
