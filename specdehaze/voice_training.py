@@ -8,7 +8,7 @@ __all__ = ['WEIGHTS', 'VoiceSettings', 'compress', 'veil_distance', 'voice_loss'
 
 # %% ../nbs/35_voice_training.ipynb #ca3d5ac3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -25,10 +25,15 @@ from .checkpoints import CheckpointError, build, pack, read_checkpoint
 from .choices import choose_device
 from .evaluation import pesq_wb, si_sdr, stoi
 from .losses import si_sdr_loss
-from .mixing import Mixes, MixingSettings
+from .mixing import COMPUTED, Mixes, MixingSettings
 from .perceptual_losses import bark_bands, disturbance, envelope_distance, third_octaves
 from .tables import write_table
 from .voice_network import VoiceFrames, VoiceNetwork, VoicePreset
+
+# %% ../nbs/35_voice_training.ipynb #479652db
+WEIGHTS = {
+    "magnitude": 100.0, "complex": 10.0, "si_sdr": 0.7, "envelope": 40.0, "disturbance": 5.0, "veil": 0.3,
+}  # of the terms
 
 # %% ../nbs/35_voice_training.ipynb #7834c225
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class VoiceSettings:
     clip: float = 3.0  # the longest gradient, norm over all weights
     average: float = 0.999  # of the mean over steps: how much of it stays at each
     mixing: MixingSettings = field(default_factory=MixingSettings)  # how batches are made
+    weights: Mapping[str, float] = field(default_factory=WEIGHTS.copy)  # of the terms of the loss
 
     def __post_init__(self):
         for name in ("learning_rate", "clip"):
@@ -49,11 +55,8 @@ class VoiceSettings:
                 raise TrainingError(f"{name} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.average < 1:
             raise TrainingError(f"average must be from 0 to below 1, not {self.average}")
-
-# %% ../nbs/35_voice_training.ipynb #479652db
-WEIGHTS = {
-    "magnitude": 100.0, "complex": 10.0, "si_sdr": 0.7, "envelope": 40.0, "disturbance": 5.0, "veil": 0.3,
-}  # of the terms
+        if set(self.weights) != set(WEIGHTS) or min(self.weights.values()) < 0:
+            raise TrainingError(f"weights from 0 on of {', '.join(WEIGHTS)} are wanted, not {self.weights}")
 
 # %% ../nbs/35_voice_training.ipynb #b9190595
 def compress(
@@ -84,6 +87,7 @@ def veil_distance(
 def voice_loss(
     network: VoiceNetwork,  # that learns
     pairs: Pairs,  # (batch, samples) each, their sum with RMS 0.1
+    weights: Mapping[str, float],  # of the terms, as in `WEIGHTS`
 ) -> dict[str, Tensor]:  # "loss", and each term by name without its weight
     "How wrong the network is about a batch. Clips without a voice have no SI-SDR."
     clean, noise = (network.stft.forward(part).permute(2, 0, 1) for part in pairs)
@@ -102,7 +106,7 @@ def voice_loss(
         "disturbance": disturbance(*voices, barks).mean() if spoken.any() else waveform.new_zeros(()),
         "veil": veil_distance(said, noise, clean + noise, network.merge),
     }
-    return {"loss": sum(WEIGHTS[name] * part for name, part in parts.items()), **parts}
+    return {"loss": sum(weights[name] * part for name, part in parts.items()), **parts}
 
 # %% ../nbs/35_voice_training.ipynb #33e3506b
 def rate_at(
@@ -177,7 +181,7 @@ class VoiceTraining:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.settings.learning_rate
         device = next(self.network.parameters()).device
-        parts = voice_loss(self.network, Pairs(*(part.to(device) for part in pairs)))
+        parts = voice_loss(self.network, Pairs(*(part.to(device) for part in pairs)), self.settings.weights)
         if not parts["loss"].isfinite():
             raise TrainingError(f"the loss is no number at step {self.step}; try a lower learning rate")
         self.optimizer.zero_grad(set_to_none=True)
@@ -203,7 +207,7 @@ def judged_mixes(
     clips: int = 24,  # how many
 ) -> Pairs:  # (clips, samples) each, 5 s long
     "The mixes that trainings are judged by: 0 to 15 dB, in no room and through no line. FileNotFoundError for no bank."
-    plain = {"rooms": 0.0, "colours": 0.0, "speeds": False, "pulses": 0.0, "without": ("tones",)}
+    plain = {"rooms": 0.0, "colours": 0.0, "speeds": False, "pulses": 0.0, "without": tuple(COMPUTED)}
     return Mixes(folder, MixingSettings(batch_size=clips, seconds=5.0, snr_db=(0.0, 15.0), seed=1, **plain)).batch(0)
 
 # %% ../nbs/35_voice_training.ipynb #4c7e51a1

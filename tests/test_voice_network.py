@@ -163,11 +163,11 @@ def test_the_veil_is_the_minimum_of_the_past():
 
 
 def test_training_sees_gradients_that_are_finite_in_silence():
-    from specdehaze.voice_training import voice_loss
+    from specdehaze.voice_training import WEIGHTS, voice_loss
 
     network = made("small").train()
     still = torch.zeros(2, 8000)
-    parts = voice_loss(network, Pairs(still, torch.cat([still[:1], sound(8000)])))
+    parts = voice_loss(network, Pairs(still, torch.cat([still[:1], sound(8000)])), WEIGHTS)
     parts["loss"].backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 

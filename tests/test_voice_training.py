@@ -15,6 +15,7 @@ from specdehaze.recordings import resource_folder
 from specdehaze.tables import read_table
 from specdehaze.voice_network import VoicePreset
 from specdehaze.voice_training import (
+    WEIGHTS,
     VoiceSettings,
     VoiceTraining,
     compress,
@@ -122,5 +123,5 @@ def test_compression_keeps_the_phase():
 def test_less_noise_is_a_lower_loss(tmp_path):
     network, voice = VoiceTraining(TINY, tmp_path / "a.ckpt").network, 0.1 * torch.randn(2, RATE)
     noise = 0.1 * torch.randn(2, RATE)
-    losses = [voice_loss(network, Pairs(voice, gain * noise))["complex"].item() for gain in (0.0, 0.1, 1.0)]
+    losses = [voice_loss(network, Pairs(voice, gain * noise), WEIGHTS)["complex"].item() for gain in (0.0, 0.1, 1.0)]
     assert losses == sorted(losses)
