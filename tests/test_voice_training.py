@@ -102,7 +102,9 @@ def test_the_mean_follows_the_weights(tmp_path):
     assert all((mean[name] - last[name]).abs().max() < 0.02 for name in mean)
 
 
-@pytest.mark.parametrize(("field", "value"), [("learning_rate", 0.0), ("clip", -1.0), ("average", 1.0), ("weights", {"veil": 1.0})])
+@pytest.mark.parametrize(
+    ("field", "value"), [("learning_rate", 0.0), ("clip", -1.0), ("average", 1.0), ("weights", {"veil": 1.0})]
+)
 def test_settings_that_make_no_sense_are_refused(field, value):
     with pytest.raises(TrainingError, match=field):
         VoiceSettings(**{field: value})
