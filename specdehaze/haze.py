@@ -185,14 +185,13 @@ def decision_directed_snr(
     rule: Callable[[Tensor, Tensor], Tensor] = wiener_rule,  # (prior, posterior) -> gain, that cleans the frame before
     smoothing: float = 0.98,  # alpha, weight of the frame before; meant for frames about 8 ms apart
     minimum_db: float = -25.0,  # lowest prior SNR, dB
-    before: Tensor | None = None,  # (..., freq), cleaned over noise power in the frame before the first; None: as in it
 ) -> Tensor:  # (..., freq, time), prior SNR xi, power ratio
     "Prior SNR from the cleaned frame before and the present one (Ephraim & Malah 1984, eq. 51)."
     if noisy_power.numel() == 0:
         return noisy_power.clone()
     posterior = posterior_ratio(noisy_power, noise_power).movedim(-1, 0).contiguous()
     present = (posterior - 1).clamp_min(0)
-    previous, priors = present[0] if before is None else before, []
+    previous, priors = present[0], []
     for frame, fresh in zip(posterior, (1 - smoothing) * present):
         priors.append((fresh + smoothing * previous).clamp_min(10 ** (minimum_db / 10)))
         previous = rule(priors[-1], frame).square() * frame

@@ -69,7 +69,7 @@ def test_channels_share_their_gain():
 
 def live() -> VoiceNetwork:
     torch.manual_seed(0)
-    return VoiceNetwork(VoicePreset(units=8, layers=1, detail=0.0)).eval()
+    return VoiceNetwork(VoicePreset(units=8, layers=1)).eval()
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000])

@@ -1,6 +1,5 @@
 "The voice network hears no future, knows no level, and says block by block what it says of the whole."
 
-from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdehaze.augmentation import Pairs
-from specdehaze.haze import minimum_statistics, mmse_lsa_gain
+from specdehaze.haze import minimum_statistics
 from specdehaze.inference import clean_by_voice
 from specdehaze.networks import count_parameters
 from specdehaze.voice_network import (
@@ -16,7 +15,6 @@ from specdehaze.voice_network import (
     VoiceNetwork,
     VoicePreset,
     VoiceStream,
-    fine_gain,
     hear_any,
     recent_minimum,
     voice_rows,
@@ -24,7 +22,7 @@ from specdehaze.voice_network import (
 
 SHAPES = {
     "small": VoicePreset(units=16, layers=2),
-    "plain": VoicePreset(units=16, layers=1, veil_shown=False, veil_corrected=False, gated=False, detail=0.0),
+    "plain": VoicePreset(units=16, layers=1, veil_shown=False, veil_corrected=False, gated=False),
     "no filter": VoicePreset(units=16, layers=1, taps=0),
     "gain": VoicePreset(units=16, layers=1, taps=1),
 }
@@ -170,29 +168,6 @@ def test_training_sees_gradients_that_are_finite_in_silence():
     parts = voice_loss(network, Pairs(still, torch.cat([still[:1], sound(8000)])), WEIGHTS)
     parts["loss"].backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
-
-
-def test_the_fine_gain_is_that_of_mmse_lsa_in_parts_or_at_once():
-    power, veil = torch.rand(50, 2, 9) * 20, torch.ones(50, 2, 9)
-    whole, _ = fine_gain(power, veil, None)
-    first, before = fine_gain(power[:17], veil[:17], None)
-    rest, _ = fine_gain(power[17:], veil[17:], before)
-    assert torch.allclose(whole, mmse_lsa_gain(power.movedim(0, -1), veil.movedim(0, -1)).movedim(-1, 0))
-    assert torch.allclose(torch.cat([first, rest]), whole)
-
-
-def test_detail_only_takes_away_and_only_in_use():
-    network = made("small")
-    plain = VoiceNetwork(replace(network.preset, detail=0.0))
-    plain.load_state_dict(network.state_dict())
-    spectrum = network.stft.forward(sound()).permute(2, 0, 1)
-    with torch.no_grad():
-        with_it, without = network.step(spectrum)[0], plain.eval().step(spectrum)[0]
-        learning = network.train().step(spectrum)[0]
-    assert (with_it.mask <= without.mask + 1e-6).all() and not torch.allclose(with_it.mask, without.mask)
-    assert torch.equal(learning.mask, without.mask)
-    with pytest.raises(ValueError, match="from 0 to 1"):
-        VoiceNetwork(VoicePreset(detail=1.5))
 
 
 def test_without_a_gate_the_mask_is_trusted():

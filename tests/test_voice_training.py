@@ -65,7 +65,7 @@ def test_another_training_is_refused(tmp_path):
 
 
 def test_a_preset_needs_no_name(bank, tmp_path):
-    plain = VoicePreset(units=8, layers=1, gated=False, detail=0.0)
+    plain = VoicePreset(units=8, layers=1, gated=False)
     settings = VoiceSettings(preset=plain, mixing=TINY.mixing)
     for steps in (1, 2):
         path = train_voice(bank, bank, tmp_path, settings, steps=steps, clips=2)

@@ -34,13 +34,16 @@ def in_words(card: dict, parameters: int, megabytes: float) -> str:
     "The card as a page."
     scores = "SI-SDR {si_sdr} dB, PESQ {pesq_wb}, STOI {stoi}; clean voices come out at {clean_si_sdr} dB"
     data, training = card["data"], card["training"]
-    mixing = ", ".join(f"{name} {value}" for name, value in training["mixing"].items())
+    mixing, loss = (
+        ", ".join(f"{name} {value}" for name, value in training[part].items()) for part in ("mixing", "weights")
+    )
     rows = {
         "parameters": f"{parameters:,}, {megabytes:.1f} MB",
         "learnt from": f"{data['hours_of_clean_sound']} h of {data['voices']} voices, each at several speeds",
         "voices": ", ".join(data["sources"]) + "; see [the catalogue](../sources.csv)",
         "noises": data["noises"],
         "mixing": mixing,
+        "loss": loss,
         "training": f"{card['steps']} steps, rate {training['learning_rate']}, mean over steps {training['average']}",
         "remark": data["remark"],
         "took": f"{card['hours']} h on {card['machine']}, {card['date']}",
