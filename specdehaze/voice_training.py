@@ -32,7 +32,7 @@ from .voice_network import VoiceFrames, VoiceNetwork, VoicePreset
 
 # %% ../nbs/35_voice_training.ipynb #479652db
 WEIGHTS = {
-    "magnitude": 100.0, "complex": 10.0, "si_sdr": 0.7, "envelope": 100.0, "disturbance": 5.0, "veil": 0.3,
+    "magnitude": 100.0, "complex": 10.0, "si_sdr": 0.7, "envelope": 60.0, "disturbance": 5.0, "veil": 0.3,
 }  # of the terms
 
 # %% ../nbs/35_voice_training.ipynb #7834c225
