@@ -183,6 +183,11 @@ def test_what_the_bundled_test_was_cut_from_trains_nobody():
                 assert not [file for file in files if re.search(source.files, f"/{file}")], source.name
 
 
+def test_a_thunder_that_two_games_share_is_not_in_training_and_validation():
+    places = {"scorched3d-ambience": "/none/data/wav/misc/thunder2.wav", "7kaa-validation": "/7kaa/SOUND/THUNDER.WAV"}
+    assert [name for name, place in places.items() if re.search(SOURCES[name].files, place)] == ["scorched3d-ambience"]
+
+
 @given(st.sets(st.text(min_size=1, max_size=6).filter(lambda text: text.isprintable()), max_size=60))
 def test_voices_are_dealt_the_same_way_whatever_their_order(voices):
     dealt = deal_voices(sorted(voices))
