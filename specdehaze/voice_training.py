@@ -89,21 +89,21 @@ def voice_loss(
     pairs: Pairs,  # (batch, samples) each, their sum with RMS 0.1
     weights: Mapping[str, float],  # of the terms, as in `WEIGHTS`
 ) -> dict[str, Tensor]:  # "loss", and each term by name without its weight
-    "How wrong the network is about a batch. Clips without a voice have no SI-SDR."
+    "How wrong the network is about a batch. Of clips without a voice only magnitude, complex and veil are asked."
     clean, noise = (network.stft.forward(part).permute(2, 0, 1) for part in pairs)
     said, _ = network.step(clean + noise)
     waveform = network.stft.inverse(said.spectrum.permute(1, 2, 0), pairs.clean.shape[-1])
     (size, full), (clean_size, clean_full) = compress(said.spectrum), compress(clean)
     difference = full - clean_full
-    spoken, shape = pairs.clean.square().sum(1) > 1e-3, (network.stft.n_fft, network.preset.sample_rate)
-    octaves, barks = (bands(*shape).to(clean.real) for bands in (third_octaves, bark_bands))
-    voices = said.spectrum[:, spoken], clean[:, spoken]
+    spoken, rate = pairs.clean.square().sum(1) > 1e-3, network.preset.sample_rate
+    octaves, barks = (bands(network.preset.n_fft, rate).to(clean.real) for bands in (third_octaves, bark_bands))
+    voices, nothing = (said.spectrum[:, spoken], clean[:, spoken]), waveform.new_zeros(())
     parts = {
         "magnitude": (size - clean_size).square().mean(),
         "complex": (difference.real.square() + difference.imag.square()).mean(),
-        "si_sdr": si_sdr_loss(waveform[spoken], pairs.clean[spoken]) if spoken.any() else waveform.new_zeros(()),
+        "si_sdr": si_sdr_loss(waveform[spoken], pairs.clean[spoken]) if spoken.any() else nothing,
         "envelope": envelope_distance(*voices, octaves),
-        "disturbance": disturbance(*voices, barks).mean() if spoken.any() else waveform.new_zeros(()),
+        "disturbance": disturbance(*voices, barks, sample_rate=rate).mean() if spoken.any() else nothing,
         "veil": veil_distance(said, noise, clean + noise, network.merge),
     }
     return {"loss": sum(weights[name] * part for name, part in parts.items()), **parts}
