@@ -9,7 +9,7 @@ __all__ = ['RATE', 'VARIANTS', 'PAUSES', 'LEAST_CONTRAST_DB', 'NOISES', 'Sound',
 
 # %% ../nbs/19_bank.ipynb #ec497cd3
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -22,6 +22,7 @@ from torch.nn.functional import interpolate
 
 from .audio import resample
 from .disturbances import coloured_noise, draw_hum, type_keys
+from .files import AudioError
 from .hum import synthesize_hum
 from .sources import Source, Take, assess_takes, find_takes, known_sources, read_mono, source_folder
 from .tables import write_whole
@@ -182,21 +183,28 @@ LEAST_CONTRAST_DB = 34.0  # between loud frames and pauses
 def sources_of(
     split: str,  # train or validation
     kinds: Sequence[str],  # of sources
-) -> list[Source]:  # all that Debian has
-    "What a bank is made of."
-    return [s for s in known_sources().values() if s.split == split and s.kind in kinds and s.how == "debian"]
+    added: Sequence[str] = (),  # sources that are not Debian's, by name
+) -> list[Source]:  # all that Debian has, and those that are added
+    "What a bank is made of. Raises AudioError for a name that is not in the catalogue."
+    known = known_sources()
+    if unknown := [name for name in added if name not in known]:
+        raise AudioError(f"no source is called {unknown[0]!r}: choose from {', '.join(known)}")
+    fit = [s for s in known.values() if s.split in (split, "by voice") and s.kind in kinds]
+    return [s for s in fit if s.how == "debian" or s.name in added]
 
 # %% ../nbs/19_bank.ipynb #a1c5ac7b
 def good_takes(
     sources: Sequence[Source],  # of the catalogue
+    split: str,  # whose takes are wanted
     *,
-    folders: dict[str, Path],  # of each source, filled where it is missing
+    folders: dict[str, str | Path],  # of each source, filled where it is missing
     workers: int = 1,  # processes
 ) -> dict[str, list[Take]]:  # by voice or sound
     "Fetch sources, measure their takes and leave out the bad ones. Raises AudioError as `source_folder` does."
     for source in sources:
-        folders.setdefault(source.name, source_folder(source, folders))
-    found = [take for source in sources for take in find_takes(source, folders[source.name])]
+        folders[source.name] = source_folder(source, folders)
+    found = [take for source in sources for take in find_takes(source, Path(folders[source.name]))]
+    found = [take for take in found if take.split == split]
     good: dict[str, list[Take]] = {}
     for take in assess_takes(found, folders, workers=workers):
         if not take.fault and (take.kind != "speech" or take.loud_db - take.floor_db >= LEAST_CONTRAST_DB):
@@ -298,16 +306,18 @@ def build_bank(
     folder: str | Path,  # of the bank; made if it is missing
     *,
     split: str = "train",  # or validation
+    added: Sequence[str] = (),  # sources that are not Debian's, such as your own voices and noises
+    folders: Mapping[str, str | Path] | None = None,  # where the user keeps sources, by name
     workers: int = 1,  # processes that measure takes
     say: Callable[[str], None] = lambda line: None,  # called with what is done
 ) -> Path:  # the folder
     "Fetch, measure and lay down every voice and every noise of a split, unless that was done. Raises AudioError."
-    folder, folders = Path(folder), {}
+    folder, folders = Path(folder), dict(folders or {})
     if not (folder / "noises.json").exists():
-        noises = good_takes(sources_of(split, NOISES), folders=folders, workers=workers)
+        noises = good_takes(sources_of(split, NOISES, added), split, folders=folders, workers=workers)
         recorded = (*noise_streams(noises, folders), *keyboard_streams(noises, folders))
         say(f"noises: {len(write_bank(folder, 'noises', (*recorded, *computed_streams())))} streams")
     if not (folder / "voices.json").exists():
-        voices = good_takes(sources_of(split, ("speech",)), folders=folders, workers=workers)
+        voices = good_takes(sources_of(split, ("speech",), added), split, folders=folders, workers=workers)
         say(f"voices: {len(write_bank(folder, 'voices', speech_streams(voices, folders, say=say)))} streams")
     return folder

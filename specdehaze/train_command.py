@@ -91,6 +91,10 @@ _Cache = Annotated[Path | None, _Folder(help="A cache, as [bold]specdehaze prepr
 _Corpus = Annotated[Path | None, _Folder(help="A corpus instead; its cache is made beside it.")]
 _Preset = Annotated[str, typer.Option(metavar="NAME", help="The network, such as hum_unet.")]
 _Bank = Annotated[Path | None, _Folder(help="For voice: streams to mix from; made if missing, with validation beside.")]
+_Source = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME[=FOLDER]", help="For voice: add a source, see [bold]corpus sources[/bold]."),
+]
 _RunDir = Annotated[Path | None, _Folder(help="For checkpoints, curves and pictures; runs/PRESET if not given.")]
 _Epochs = Annotated[int, typer.Option(min=1, help="How many epochs in all.")]
 _BatchSize = Annotated[int | None, typer.Option(min=1, help="Crops a step, over all processes; 16, for voice 8.")]
@@ -114,6 +118,7 @@ def train(
     cache_dir: _Cache = None,  # path
     corpus: _Corpus = None,  # path
     bank: _Bank = None,  # path
+    source: _Source = None,  # any number
     run_dir: _RunDir = None,  # path
     epochs: _Epochs = 60,  # in all
     steps: _Steps = 40_000,  # in all
@@ -135,7 +140,7 @@ def train(
 
       specdehaze train --corpus corpora/hum --preset hum_unet
       specdehaze train --cache-dir cache --preset hum_unet --epochs 20 --seed 1 --run-dir runs/second
-      specdehaze train --bank banks/voice --preset voice
+      specdehaze train --bank banks/voice --preset voice --source voices=~/takes
     """
     settings = {
         "preset": preset, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed,
@@ -143,11 +148,13 @@ def train(
     }
     machines = {"device": device, "devices": devices, "num_nodes": num_nodes, "strategy": strategy, "logger": logger}
     settings = {name: value for name, value in settings.items() if value is not None}
-    if [cache_dir, corpus, bank].count(None) != 2 or (preset == "voice") != (bank is not None):
-        raise fail("pairs come from --cache-dir or from --corpus, one of the two; for the preset voice, from --bank")
+    if [cache_dir, corpus, bank].count(None) != 2 or (preset == "voice") != (bank is not None) or (source and not bank):
+        raise fail(
+            "pairs come from --cache-dir or --corpus, one of the two; for the preset voice, from --bank and --source"
+        )
     if bank:
         length = {"steps": steps, "fall": min(fall, steps), "device": device}
-        return _run_voice(settings, bank, run_dir or Path("runs", preset), **length)
+        return _run_voice(settings, bank, source or [], run_dir or Path("runs", preset), **length)
     _run(settings, cache_dir, corpus, run_dir or Path("runs", preset), machines)
 
 # %% ../nbs/44_train_command.ipynb #136fb69f
@@ -184,9 +191,10 @@ def _run(
         typer.echo(f"finished, best epoch: {best}")
 
 # %% ../nbs/44_train_command.ipynb #7e7adc75
-def _run_voice(settings: dict[str, Any], bank: Path, run_dir: Path, **machine: Any) -> None:
+def _run_voice(settings: dict[str, Any], bank: Path, sources: list[str], run_dir: Path, **machine: Any) -> None:
     "Make the banks that are missing, train, and say how it goes."
     from specdehaze.bank import build_bank
+    from specdehaze.corpus_commands import parse_sources
     from specdehaze.mixing import MixingSettings
     from specdehaze.voice_training import VoiceSettings, train_voice
 
@@ -200,8 +208,9 @@ def _run_voice(settings: dict[str, Any], bank: Path, run_dir: Path, **machine: A
         typer.echo(f"{place}  loss {row['loss']:.4f}  {scores}  {row['seconds']:.0f} s")
 
     with _excused():
-        build_bank(bank, say=typer.echo)
-        build_bank(validation, split="validation", say=typer.echo)
+        added, folders = parse_sources(sources)
+        for folder, split in ((bank, "train"), (validation, "validation")):
+            build_bank(folder, split=split, added=added, folders=folders, say=typer.echo)
         chosen = VoiceSettings(**rate, mixing=mixing)
         best = train_voice(bank, validation, run_dir, chosen, report=report, **machine)
     typer.echo(f"finished: {best}")

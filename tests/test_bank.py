@@ -1,6 +1,7 @@
 "Streams come back as they were laid down; voices keep their pitch when their formants move."
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ from specdehaze.bank import (
     warp_formants,
     write_bank,
 )
+from specdehaze.files import AudioError
+from specdehaze.recordings import resource_folder
+from specdehaze.sources import known_sources
 
 
 def tone(hertz: float, seconds: float = 1.0):
@@ -95,3 +99,22 @@ def test_what_is_there_is_not_made_again(tmp_path):
     for name in ("voices", "noises"):
         (tmp_path / f"{name}.json").write_text(json.dumps([]))
     assert build_bank(tmp_path) == tmp_path
+
+
+def test_voices_of_ones_own_come_into_the_bank_of_their_split(tmp_path, monkeypatch):
+    own = {"voices": known_sources()["voices"]}
+    monkeypatch.setattr("specdehaze.bank.known_sources", lambda: own)
+    for place in ("train/me", "validation/you"):
+        (tmp_path / "own" / place).mkdir(parents=True)
+        for path in sorted((resource_folder("data") / "speech").glob("fr_*.flac")):
+            shutil.copy(path, tmp_path / "own" / place)
+    for name, split, voice in (("bank", "train", "me"), ("bank-validation", "validation", "you")):
+        write_bank(tmp_path / name, "noises", [])
+        given = {"added": ["voices"], "folders": {"voices": tmp_path / "own"}}
+        build_bank(tmp_path / name, split=split, **given)
+        assert set(Bank(tmp_path / name, "voices").by_name()) == {voice}
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(AudioError, match="'vioces': choose from .*voices"):
+        build_bank(tmp_path, added=["vioces"])
