@@ -95,6 +95,7 @@ _Source = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME[=FOLDER]", help="For voice: add a source, see [bold]corpus sources[/bold]."),
 ]
+_Start = Annotated[str | None, typer.Option(metavar="WEIGHTS", help="For voice: weights to begin with, such as voice.")]
 _RunDir = Annotated[Path | None, _Folder(help="For checkpoints, curves and pictures; runs/PRESET if not given.")]
 _Epochs = Annotated[int, typer.Option(min=1, help="How many epochs in all.")]
 _BatchSize = Annotated[int | None, typer.Option(min=1, help="Crops a step, over all processes; 16, for voice 8.")]
@@ -119,6 +120,7 @@ def train(
     corpus: _Corpus = None,  # path
     bank: _Bank = None,  # path
     source: _Source = None,  # any number
+    start: _Start = None,  # name or path
     run_dir: _RunDir = None,  # path
     epochs: _Epochs = 60,  # in all
     steps: _Steps = 40_000,  # in all
@@ -140,7 +142,8 @@ def train(
 
       specdehaze train --corpus corpora/hum --preset hum_unet
       specdehaze train --cache-dir cache --preset hum_unet --epochs 20 --seed 1 --run-dir runs/second
-      specdehaze train --bank banks/voice --preset voice --source voices=~/takes
+      specdehaze train --bank banks/voice --preset voice
+      specdehaze train --bank banks/mine --preset voice --source voices=~/takes --start voice --run-dir runs/mine
     """
     settings = {
         "preset": preset, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed,
@@ -148,12 +151,12 @@ def train(
     }
     machines = {"device": device, "devices": devices, "num_nodes": num_nodes, "strategy": strategy, "logger": logger}
     settings = {name: value for name, value in settings.items() if value is not None}
-    if [cache_dir, corpus, bank].count(None) != 2 or (preset == "voice") != (bank is not None) or (source and not bank):
-        raise fail(
-            "pairs come from --cache-dir or --corpus, one of the two; for the preset voice, from --bank and --source"
-        )
+    if [cache_dir, corpus, bank].count(None) != 2 or (preset == "voice") != (bank is not None):
+        raise fail("pairs come from --cache-dir or from --corpus, one of the two; for the preset voice, from --bank")
+    if not bank and (source or start):
+        raise fail("--source and --start are for the preset voice; a corpus takes sources when it is built")
     if bank:
-        length = {"steps": steps, "fall": min(fall, steps), "device": device}
+        length = {"steps": steps, "fall": min(fall, steps), "start": start, "device": device}
         return _run_voice(settings, bank, source or [], run_dir or Path("runs", preset), **length)
     _run(settings, cache_dir, corpus, run_dir or Path("runs", preset), machines)
 

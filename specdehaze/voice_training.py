@@ -21,7 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from .augmentation import Pairs
 from .batches import TrainingError, hold_folder
-from .checkpoints import CheckpointError, build, pack, read_checkpoint
+from .checkpoints import CheckpointError, build, load_network, pack, read_checkpoint
 from .choices import choose_device
 from .evaluation import pesq_wb, si_sdr, stoi
 from .losses import si_sdr_loss
@@ -158,6 +158,16 @@ class VoiceTraining:
             self.mean[name.removeprefix("network.")].copy_(value)
         self.rows, self.step = record["rows"], record["step"]
 
+    def begin_with(
+        self,
+        start: VoiceNetwork,  # trained before
+    ) -> None:
+        "Take over weights. Raises TrainingError if the networks are not of one shape."
+        if start.preset != self.network.preset:
+            raise TrainingError(f"weights of {start.preset} do not fit {self.network.preset}; begin with others")
+        self.network.load_state_dict(start.state_dict())
+        self.mean = {name: value.clone() for name, value in self.network.state_dict().items()}
+
     def save(self) -> None:
         "Write the checkpoint, whole or not at all."
         said = {"rows": self.rows, "step": self.step}
@@ -248,15 +258,22 @@ def train_voice(
     fall: int = 0,  # steps over which the rate falls to 0 in the end; 0: it stays
     judge_every: int = 1500,  # steps
     clips: int = 24,  # of the validation split
+    start: str | Path | None = None,  # weights that a new training begins with, see `load_network`; None: chance
     device: str = "auto",  # where to compute
     report: Callable[[dict[str, float]], None] = lambda row: None,  # called with each row of metrics.csv
 ) -> Path:  # the checkpoint
-    "Train, or go on. Raises TrainingError as `VoiceTraining` does, FileNotFoundError if there is no bank."
+    """Train, or go on.
+
+    Raises TrainingError as `VoiceTraining` does, CheckpointError as `load_network` does, FileNotFoundError if there is
+    no bank.
+    """
     run_dir = Path(run_dir)
     mixes = Mixes(bank, settings.mixing)
     judged = judged_mixes(validation, clips=clips)
     with hold_folder(run_dir):
         training = VoiceTraining(settings, run_dir / "voice.ckpt", device=device)
+        if start is not None and training.step == 0:
+            training.begin_with(load_network(start))
         for row in _rounds(training, mixes, judged, stop=steps, fall=fall, every=judge_every):
             training.rows.append(row)
             training.save()

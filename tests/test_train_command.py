@@ -224,5 +224,6 @@ def test_the_voice_network_is_trained_from_a_bank(tmp_path, monkeypatch):
 def test_a_bank_is_for_the_voice_network_alone(tmp_path):
     refused = run("--bank", tmp_path, "--preset", "toy")
     assert refused.exit_code == 2 and "--bank" in refused.stderr
-    stray = run("--corpus", tmp_path, "--preset", "toy", "--source", f"voices={tmp_path}")
-    assert stray.exit_code == 2 and "--source" in stray.stderr
+    for stray in (["--source", f"voices={tmp_path}"], ["--start", "voice"]):
+        refused = run("--corpus", tmp_path, "--preset", "toy", *stray)
+        assert refused.exit_code == 2 and stray[0] in refused.stderr

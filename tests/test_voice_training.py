@@ -52,6 +52,24 @@ def test_it_goes_on_where_it_was_stopped(bank, tmp_path):
     assert [row["step"] for row in read_table(tmp_path / "twice" / "metrics.csv")] == [2, 4]
 
 
+def test_it_begins_with_weights_that_are_there(bank, tmp_path):
+    common = {"steps": 1, "judge_every": 1, "clips": 1}
+    first = train_voice(bank, bank, tmp_path / "first", TINY, **common)
+    slow = replace(TINY, learning_rate=1e-9)
+    second = train_voice(bank, bank, tmp_path / "second", slow, start=first, **common)
+    went_on = train_voice(bank, bank, tmp_path / "second", slow, start="none", **common)
+    assert went_on == second, "what is begun needs no start"
+    one, two = load_network(first).state_dict(), load_network(second).state_dict()
+    assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one)
+
+
+def test_weights_of_another_shape_are_refused(bank, tmp_path):
+    wide = replace(TINY, preset=VoicePreset(units=16, layers=1))
+    other = train_voice(bank, bank, tmp_path / "wide", wide, steps=1, judge_every=1, clips=1)
+    with pytest.raises(TrainingError, match="do not fit"):
+        train_voice(bank, bank, tmp_path / "tiny", TINY, steps=1, start=other)
+
+
 def test_a_finished_training_is_left_as_it_is(bank, tmp_path):
     path = train_voice(bank, bank, tmp_path, TINY, steps=1, judge_every=1, clips=1)
     before = path.stat().st_mtime_ns
