@@ -223,11 +223,9 @@ def speech_streams(
     for voice, takes in voices.items():
         if sum(take.seconds for take in takes) < least_seconds:
             continue
+        heard = [read_mono(Path(folders[take.source]) / take.place)[:2] for take in takes]
         for speed, ratio in VARIANTS:
-            prepared = []
-            for take in takes:
-                sound, rate, _ = read_mono(Path(folders[take.source]) / take.place)
-                prepared.append(prepare_take(resample(sound, round(rate * speed), RATE), RATE))
+            prepared = [prepare_take(resample(sound, round(rate * speed), RATE), RATE) for sound, rate in heard]
             stream = join_speech(prepared, Random(f"{voice}/{speed}"))
             yield Sound(voice, "speech", takes[0].source, _in_pieces(stream, ratio))
         say(voice)
