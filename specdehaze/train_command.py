@@ -113,6 +113,14 @@ _Nodes = Annotated[int, typer.Option("--num-nodes", min=1, help="Machines; start
 _Strategy = Annotated[str, typer.Option(help="How processes work together, such as ddp.")]
 _Logger = Annotated[str, typer.Option(help="csv, and besides tensorboard or wandb.")]
 
+# %% ../nbs/44_train_command.ipynb #25843330
+def _check_ways(preset: str, ways: list[Path | None], voice_only: list[str] | str | None) -> None:
+    "Let sound come from one place, and for the preset voice from a bank, which is the last of the ways."
+    if ways.count(None) != 2 or (preset == "voice") != (ways[-1] is not None):
+        raise fail("pairs come from --cache-dir or from --corpus, one of the two; for the preset voice, from --bank")
+    if voice_only and not ways[-1]:
+        raise fail("--source and --start are for the preset voice; a corpus takes sources when it is built")
+
 # %% ../nbs/44_train_command.ipynb #39d9eff3
 def train(
     preset: _Preset,  # name
@@ -151,14 +159,11 @@ def train(
     }
     machines = {"device": device, "devices": devices, "num_nodes": num_nodes, "strategy": strategy, "logger": logger}
     settings = {name: value for name, value in settings.items() if value is not None}
-    if [cache_dir, corpus, bank].count(None) != 2 or (preset == "voice") != (bank is not None):
-        raise fail("pairs come from --cache-dir or from --corpus, one of the two; for the preset voice, from --bank")
-    if not bank and (source or start):
-        raise fail("--source and --start are for the preset voice; a corpus takes sources when it is built")
-    if bank:
-        length = {"steps": steps, "fall": min(fall, steps), "start": start, "device": device}
-        return _run_voice(settings, bank, source or [], run_dir or Path("runs", preset), **length)
-    _run(settings, cache_dir, corpus, run_dir or Path("runs", preset), machines)
+    _check_ways(preset, [cache_dir, corpus, bank], source or start)
+    run_dir = run_dir or Path("runs", preset)
+    if not bank:
+        return _run(settings, cache_dir, corpus, run_dir, machines)
+    _run_voice(settings, bank, source or [], run_dir, steps=steps, fall=min(fall, steps), start=start, device=device)
 
 # %% ../nbs/44_train_command.ipynb #136fb69f
 @contextmanager

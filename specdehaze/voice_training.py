@@ -129,13 +129,18 @@ class VoiceTraining:
         settings: VoiceSettings,  # of the training
         checkpoint: Path,  # to go on from, and to write
         *,
+        start: VoiceNetwork | None = None,  # whose weights a new training begins with; None: chance
         device: str = "auto",  # where to compute, see `choose_device`
     ):
-        "Raises TrainingError for a checkpoint of another training."
+        "Raises TrainingError for a checkpoint of another training, and for a start of another shape."
         self.settings, self.checkpoint, self.rows, self.step = settings, checkpoint, [], 0
         with torch.random.fork_rng():
             torch.manual_seed(settings.mixing.seed)
             self.network = build(settings.preset).train()
+        if start and start.preset != self.network.preset:
+            raise TrainingError(f"weights of {start.preset} do not fit {self.network.preset}; begin with others")
+        if start:
+            self.network.load_state_dict(start.state_dict())
         self.network.to(choose_device(device))
         rates = {"lr": settings.learning_rate, "betas": (0.9, 0.98), "weight_decay": settings.weight_decay}
         self.optimizer = torch.optim.AdamW(self.network.parameters(), **rates)
@@ -157,16 +162,6 @@ class VoiceTraining:
         for name, value in content["state_dict"].items():
             self.mean[name.removeprefix("network.")].copy_(value)
         self.rows, self.step = record["rows"], record["step"]
-
-    def begin_with(
-        self,
-        start: VoiceNetwork,  # trained before
-    ) -> None:
-        "Take over weights. Raises TrainingError if the networks are not of one shape."
-        if start.preset != self.network.preset:
-            raise TrainingError(f"weights of {start.preset} do not fit {self.network.preset}; begin with others")
-        self.network.load_state_dict(start.state_dict())
-        self.mean = {name: value.clone() for name, value in self.network.state_dict().items()}
 
     def save(self) -> None:
         "Write the checkpoint, whole or not at all."
@@ -271,15 +266,15 @@ def train_voice(
     mixes = Mixes(bank, settings.mixing)
     judged = judged_mixes(validation, clips=clips)
     with hold_folder(run_dir):
-        training = VoiceTraining(settings, run_dir / "voice.ckpt", device=device)
-        if start is not None and training.step == 0:
-            training.begin_with(load_network(start))
+        checkpoint = run_dir / "voice.ckpt"
+        begin = load_network(start) if start and not checkpoint.exists() else None
+        training = VoiceTraining(settings, checkpoint, start=begin, device=device)
         for row in _rounds(training, mixes, judged, stop=steps, fall=fall, every=judge_every):
             training.rows.append(row)
             training.save()
             write_table(training.rows, run_dir / "metrics.csv", {"settings": asdict(settings)})
             report(row)
-    return run_dir / "voice.ckpt"
+    return checkpoint
 
 # %% ../nbs/35_voice_training.ipynb #5fa58427
 def _rounds(
