@@ -113,7 +113,7 @@ _Nodes = Annotated[int, typer.Option("--num-nodes", min=1, help="Machines; start
 _Strategy = Annotated[str, typer.Option(help="How processes work together, such as ddp.")]
 _Logger = Annotated[str, typer.Option(help="csv, and besides tensorboard or wandb.")]
 
-# %% ../nbs/44_train_command.ipynb #25843330
+# %% ../nbs/44_train_command.ipynb #a719f17f
 def _check_ways(preset: str, ways: list[Path | None], voice_only: list[str] | str | None) -> None:
     "Let sound come from one place, and for the preset voice from a bank, which is the last of the ways."
     if ways.count(None) != 2 or (preset == "voice") != (ways[-1] is not None):
@@ -150,7 +150,6 @@ def train(
 
       specdehaze train --corpus corpora/hum --preset hum_unet
       specdehaze train --cache-dir cache --preset hum_unet --epochs 20 --seed 1 --run-dir runs/second
-      specdehaze train --bank banks/voice --preset voice
       specdehaze train --bank banks/mine --preset voice --source voices=~/takes --start voice --run-dir runs/mine
     """
     settings = {
