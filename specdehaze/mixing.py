@@ -66,12 +66,12 @@ def draw_colour(
 # %% ../nbs/19_mixing.ipynb #e53957f7
 def draw_limits(
     random: np.random.Generator,  # the dice
-) -> np.ndarray:  # (2, points), gain for the voice and for the noise
-    "Where low and high frequencies end: for both alike, or, in one clip of 25, for the voice alone."
-    limits, fate = np.ones((2, len(_POINTS))), random.random()
-    if fate < 0.14:
+) -> np.ndarray:  # (points), gain for voice and noise alike
+    "Where low frequencies end, in one clip of four, and high ones, in six of a hundred."
+    limits = np.ones(len(_POINTS))
+    if random.random() < 0.06:
         highest = random.uniform(3000, 7400)
-        limits[: 2 if fate < 0.10 else 1] *= np.cos(np.clip((_POINTS / highest - 1) / 0.15, 0, 1) * np.pi / 2) ** 2
+        limits *= np.cos(np.clip((_POINTS / highest - 1) / 0.15, 0, 1) * np.pi / 2) ** 2
     if random.random() < 0.25:
         lowest = random.uniform(60, 250)
         limits *= (_POINTS / lowest) ** 2 / (1 + (_POINTS / lowest) ** 2)
@@ -259,7 +259,7 @@ def _draw_spans(settings: MixingSettings, random: np.random.Generator) -> list[i
 # %% ../nbs/19_mixing.ipynb #ecf26d80
 def _draw_gains(settings: MixingSettings, random: np.random.Generator) -> np.ndarray:
     "What microphones and lines do to voices and noises, (2, batch, freq) on the grid of `_length`."
-    gains = np.stack([draw_limits(random) for _ in range(settings.batch_size)], 1)
+    gains = np.tile([draw_limits(random) for _ in range(settings.batch_size)], (2, 1, 1))
     for row in range(settings.batch_size):
         for part, (tilt_db, bump_db) in enumerate(((2.5, 7.0), (4.0, 10.0))):
             if random.random() < settings.colours:

@@ -78,10 +78,12 @@ def disturbance(
     bands: Tensor,  # (freq, bands), from `bark_bands`
     *,
     sample_rate: float = 16000,  # Hz
+    forgiven_db: float = 20.0,  # by which a band may be too loud or too soft throughout
 ) -> Tensor:  # (batch), from 0; what PESQ subtracts from 4.5, more or less
     "How much louder or softer bands are than they should be (after ITU-T P.862.2). Blind to gain, phase and lines."
     found, wanted = (_at_speech_level(part, bands, sample_rate) for part in (estimate, clean))
-    wanted = wanted * ((found.mean(0) + 1e3) / (wanted.mean(0) + 1e3)).clamp(0.01, 100)
+    most = 10 ** (forgiven_db / 10)
+    wanted = wanted * ((found.mean(0) + 1e3) / (wanted.mean(0) + 1e3)).clamp(1 / most, most)
     size = wanted.sum(-1)
     found = found * ((size + 5e3) / (found.sum(-1) + 5e3)).clamp(3e-4, 5)[..., None]
     loud, should = _loudness(found), _loudness(wanted)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
 from torch.nn.utils import clip_grad_norm_
+from torchaudio.functional import preemphasis
 
 from .augmentation import Pairs
 from .batches import TrainingError, hold_folder
@@ -32,7 +33,7 @@ from .voice_network import VoiceFrames, VoiceNetwork, VoicePreset
 
 # %% ../nbs/35_voice_training.ipynb #479652db
 WEIGHTS = {
-    "magnitude": 100.0, "complex": 10.0, "si_sdr": 0.7, "envelope": 60.0, "disturbance": 5.0, "veil": 0.3,
+    "magnitude": 100.0, "complex": 10.0, "si_sdr": 0.5, "highs": 0.5, "envelope": 60.0, "disturbance": 5.0, "veil": 0.3,
 }  # of the terms
 
 # %% ../nbs/35_voice_training.ipynb #7834c225
@@ -98,12 +99,14 @@ def voice_loss(
     spoken, rate = pairs.clean.square().sum(1) > 1e-3, network.preset.sample_rate
     octaves, barks = (bands(network.preset.n_fft, rate).to(clean.real) for bands in (third_octaves, bark_bands))
     voices, nothing = (said.spectrum[:, spoken], clean[:, spoken]), waveform.new_zeros(())
+    heard, coloured = (waveform[spoken], pairs.clean[spoken]), {"sample_rate": rate, "forgiven_db": 3.0}
     parts = {
         "magnitude": (size - clean_size).square().mean(),
         "complex": (difference.real.square() + difference.imag.square()).mean(),
-        "si_sdr": si_sdr_loss(waveform[spoken], pairs.clean[spoken]) if spoken.any() else nothing,
+        "si_sdr": si_sdr_loss(*heard) if spoken.any() else nothing,
+        "highs": si_sdr_loss(*(preemphasis(sound, 0.95) for sound in heard)) if spoken.any() else nothing,
         "envelope": envelope_distance(*voices, octaves),
-        "disturbance": disturbance(*voices, barks, sample_rate=rate).mean() if spoken.any() else nothing,
+        "disturbance": disturbance(*voices, barks, **coloured).mean() if spoken.any() else nothing,
         "veil": veil_distance(said, noise, clean + noise, network.merge),
     }
     return {"loss": sum(weights[name] * part for name, part in parts.items()), **parts}

@@ -6,21 +6,24 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from torchaudio.functional import lowpass_biquad
 
 from specdehaze.bank import (
     RATE,
     Bank,
     Sound,
     build_bank,
+    good_takes,
     join_speech,
     prepare_take,
     sources_of,
     warp_formants,
     write_bank,
 )
-from specdehaze.files import AudioError
+from specdehaze.files import AudioError, read_audio
 from specdehaze.recordings import resource_folder
 from specdehaze.sources import known_sources
+from specdehaze.writing import write_audio
 
 
 def tone(hertz: float, seconds: float = 1.0):
@@ -113,6 +116,19 @@ def test_voices_of_ones_own_come_into_the_bank_of_their_split(tmp_path, monkeypa
         given = {"added": ["voices"], "folders": {"voices": tmp_path / "own"}}
         build_bank(tmp_path / name, split=split, **given)
         assert set(Bank(tmp_path / name, "voices").by_name()) == {voice}
+
+
+def test_a_voice_without_highs_stays_outside(tmp_path):
+    (tmp_path / "own/train/dull").mkdir(parents=True)
+    (tmp_path / "own/train/clear").mkdir()
+    for path in sorted((resource_folder("data") / "speech").glob("fr_*.flac")):
+        voice, rate = read_audio(path)
+        write_audio(tmp_path / "own/train/clear" / path.name, voice, rate)
+        for _ in range(3):
+            voice = lowpass_biquad(voice, rate, 2500)
+        write_audio(tmp_path / "own/train/dull" / path.name, voice, rate)
+    good = good_takes([known_sources()["voices"]], "train", folders={"voices": tmp_path / "own"})
+    assert set(good) == {"clear"}
 
 
 def test_a_source_that_is_not_there_is_named(tmp_path):

@@ -54,6 +54,15 @@ def test_they_rank_distortions_as_the_scores_do(voice):
     assert apart.argsort().tolist() == scores.argsort(descending=True).tolist()
 
 
+def test_a_band_that_is_too_soft_throughout_is_forgiven_up_to_a_limit(voice):
+    clean, muffled = frames(voice), torch.ones(257)
+    muffled[128:] = 0.3  # 10 dB too soft above 4 kHz
+    free, tight = (float(disturbance(clean * muffled, clean, BARKS, forgiven_db=db)) for db in (20.0, 3.0))
+    assert free < 0.05 and tight > 5 * free
+    slightly = torch.where(muffled < 1, 0.8, 1.0)
+    assert float(disturbance(clean * slightly, clean, BARKS, forgiven_db=3.0)) < 0.05
+
+
 def test_disturbance_forgives_a_line_and_a_clip_does_not_hear_its_neighbours(voice):
     clean, line = frames(voice, voice), torch.linspace(0.5, 2, 257)
     assert disturbance(clean * line, clean, BARKS).max() < 0.1

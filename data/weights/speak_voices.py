@@ -1,6 +1,6 @@
 """Speak sentences with voices that nobody has: python speak_voices.py FOLDER COUNT LANGUAGE=TEXT ...
 
-COUNT folders in FOLDER/train are filled with four speakers each, about 40 s a speaker; what is there already stays. A
+COUNT folders in FOLDER/train are filled with 16 speakers each, about 12 s a speaker; what is there already stays. A
 speaker is Kokoro 82M with a style between two of its own, or a little beyond one. LANGUAGE is one of espeak-ng, such as
 en-us or it; TEXT is a file of sentences in it. It needs espeak-ng, Kokoro's weights and its styles (both Apache-2.0):
 
@@ -26,7 +26,7 @@ import onnxruntime
 from specdehaze.writing import write_audio
 
 RATE = 24000  # Hz, of Kokoro
-SPEAKERS, SECONDS = 4, 40.0  # in a folder; s of each
+SPEAKERS, SECONDS = 16, 12.0  # in a folder, which a bank takes for one voice; s of each
 LONGEST = 400  # phonemes that Kokoro is given at once
 
 
