@@ -99,14 +99,14 @@ def voice_loss(
     spoken, rate = pairs.clean.square().sum(1) > 1e-3, network.preset.sample_rate
     octaves, barks = (bands(network.preset.n_fft, rate).to(clean.real) for bands in (third_octaves, bark_bands))
     voices, nothing = (said.spectrum[:, spoken], clean[:, spoken]), waveform.new_zeros(())
-    heard, coloured = (waveform[spoken], pairs.clean[spoken]), {"sample_rate": rate, "forgiven_db": 3.0}
+    heard, loudness = (waveform[spoken], pairs.clean[spoken]), {"sample_rate": rate, "forgiven_db": 3.0}
     parts = {
         "magnitude": (size - clean_size).square().mean(),
         "complex": (difference.real.square() + difference.imag.square()).mean(),
         "si_sdr": si_sdr_loss(*heard) if spoken.any() else nothing,
         "highs": si_sdr_loss(*(preemphasis(sound, 0.95) for sound in heard)) if spoken.any() else nothing,
         "envelope": envelope_distance(*voices, octaves),
-        "disturbance": disturbance(*voices, barks, **coloured).mean() if spoken.any() else nothing,
+        "disturbance": disturbance(*voices, barks, **loudness).mean() if spoken.any() else nothing,
         "veil": veil_distance(said, noise, clean + noise, network.merge),
     }
     return {"loss": sum(weights[name] * part for name, part in parts.items()), **parts}
