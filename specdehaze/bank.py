@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RATE', 'VARIANTS', 'PAUSES', 'LEAST_CONTRAST_DB', 'LEAST_BANDWIDTH', 'NOISES', 'Sound', 'Stream', 'write_bank',
            'Bank', 'loud_parts', 'prepare_take', 'warp_formants', 'join_speech', 'sources_of', 'good_takes',
-           'speech_streams', 'noise_streams', 'keyboard_streams', 'computed_streams', 'build_bank']
+           'speech_streams', 'noise_streams', 'keyboard_streams', 'computed_streams', 'build_bank', 'bundled_bank']
 
 # %% ../nbs/19_bank.ipynb #ec497cd3
 import json
@@ -22,7 +22,8 @@ from torch.nn.functional import interpolate
 
 from .audio import resample
 from .disturbances import coloured_noise, draw_hum, type_keys
-from .files import AudioError
+from .files import AudioError, read_audio
+from .recordings import bundled_recordings
 from .hum import synthesize_hum
 from .sources import Source, Take, assess_takes, find_takes, known_sources, read_mono, source_folder
 from .tables import write_whole
@@ -320,3 +321,15 @@ def build_bank(
         voices = good_takes(sources_of(split, ("speech",), added), split, folders=folders, workers=workers)
         say(f"voices: {len(write_bank(folder, 'voices', speech_streams(voices, folders, say=say)))} streams")
     return folder
+
+# %% ../nbs/19_bank.ipynb #13f60e6c
+def bundled_bank(
+    folder: str | Path,  # made if it is missing
+    language: str,  # ISO 639-1 code of the clips
+    noises: Iterable[Sound],  # such as a few of `computed_streams`
+) -> Path:  # the folder
+    "Lay down two bundled clips of a language and some noises: enough to try every cell, not to learn from."
+    clips = bundled_recordings("speech", language=language)[:2]
+    write_bank(folder, "voices", [Sound(clip.name, "speech", "", read_audio(clip.path)[0][0]) for clip in clips])
+    write_bank(folder, "noises", noises)
+    return Path(folder)
